@@ -1,0 +1,447 @@
+#!/usr/bin/env python3
+"""A private Docker Engine with stand-ins for the official images, for machines that have neither Docker nor Docker Hub.
+
+Called by engine.mk: `engine.py start [FOLDER ...]` (prints its run folder), `engine.py stop`, `engine.py clean`.
+Everything lies in ${XDG_CACHE_HOME:-~/.cache}/docker-examples and /run/docker-examples-ID; nothing is installed.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolve() / "docker-examples"
+# One engine per cache folder. /run keeps the socket's path below the kernel's limit of 107 bytes, however long the cache's is.
+ID = hashlib.sha256(bytes(CACHE)).hexdigest()[:8]
+RUN = Path(f"/run/docker-examples-{ID}")
+SOCKET = RUN / "docker.sock"
+BRIDGE = f"dex{ID}"
+CGROUP = f"docker-examples-{ID}"
+# What Docker changes in the machine's firewall, as it was before the first private engine; the last one puts it back.
+BEFORE = Path("/run/docker-examples-before.json")
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+ROOT = CACHE / "engine"  # the unpacked packages
+LOG = CACHE / "engine.log"
+IMAGES = Path(__file__).resolve().parent / "images"
+LABEL = "docker-examples.stand-in"
+# Folders in /run that an engine takes without asking; a private one sees empty ones of its own there.
+SHARED_RUN = [Path("/run") / name for name in ("containerd", "docker", "runc")]
+
+RELEASE = "trixie"  # the first Debian whose docker.io is new enough (25) for health checks with a start interval
+# These need only a libc that Debian 12 has too; runc and iptables must come from the machine's own release.
+ENGINE_PACKAGES = "docker.io docker-cli docker-compose docker-buildx containerd tini".split()
+OWN_PACKAGES = (
+    "runc libseccomp2 busybox-static mmdebstrap iptables libxtables12 libip4tc2 libip6tc2 libnftnl11 libmnl0"
+    " libnetfilter-conntrack3 libnfnetlink0"
+).split()
+
+# Official name -> folder under images/, in the order in which they are built.
+STAND_INS = {
+    "python:3.13-slim-trixie": "python-slim",
+    "postgres:17-trixie": "postgres",
+    "hello-world:latest": "hello-world",
+    "python:3.13-alpine3.23": "python-alpine",
+}
+DEBIAN = f"docker-examples-debian:{RELEASE}"  # what the stand-ins are built from
+
+
+def say(text):
+    """Tell the person what happens, on stderr: stdout is for make."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def die(text):
+    """End with one line that says what is wrong and what mends it."""
+    sys.exit(f"error: {text}")
+
+
+def run(*command, **options):
+    """Run a command, its output into the log.
+
+    Raises SystemExit with the log's place where the command fails.
+    """
+    with LOG.open("a") as log:
+        done = subprocess.run(command, **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options})
+    if done.returncode:
+        die(f"`{' '.join(map(str, command[:2]))} ...` failed: the end of {LOG} says why; then run the same command again")
+    return done
+
+
+def output(*command, **options):
+    """Return what a command prints, or '' where it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def environment():
+    """Return the environment in which the engine and its client run: the unpacked programs come first."""
+    programs = f"{ROOT}/usr/sbin:{ROOT}/usr/bin:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    unset = ("DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    rest = {key: value for key, value in os.environ.items() if key not in unset}
+    return {**rest, "PATH": programs, "DOCKER_HOST": f"unix://{SOCKET}", "DOCKER_CONFIG": f"{RUN}/config"}
+
+
+def answers(path=SOCKET):
+    """Return whether an engine answers on the socket of this path."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(5)
+        link.connect(str(path))
+        link.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+        return b" 200 " in link.recv(64)
+    return False
+
+
+def require_machine():
+    """End with a clear line where a private engine cannot run; return (release, mirror) of this Debian."""
+    get_docker = "install Docker instead (https://docs.docker.com/get-docker/), start it, and run the same command again"
+    if sys.platform != "linux" or not shutil.which("apt-get"):
+        die(f"no Docker Engine answers, and the private one needs Debian 12 or 13: {get_docker}")
+    if os.geteuid() != 0:
+        die(f"no Docker Engine answers, and the private one needs root (you are uid {os.geteuid()}): use sudo, or {get_docker}")
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        named = os.environ.get(name)
+        if named and named != f"unix://{SOCKET}" and not named.startswith("unix:///run/docker-examples-"):
+            die(f"{name}={named} does not answer: start that engine, or `unset {name}` to use a private one")
+    # What apt would fetch, asked without fetching: it knows the machine's mirror, this file need not.
+    for uri in re.findall(r"'(\S+)'", output("apt-get", "update", "--print-uris")):
+        if found := re.fullmatch(r"(.*/debian/)dists/(bookworm|trixie)/InRelease", uri):
+            return found[2], found[1]
+    return die(f"no Docker Engine answers, and the private one finds no Debian 12 or 13 in APT's sources: {get_docker}")
+
+
+def unpack(own_release, mirror):
+    """Download the engine's packages and unpack them into ROOT, with an APT state of our own."""
+    if ROOT.exists():
+        return
+    say("  engine: downloading and unpacking Docker Engine from Debian's packages (90 MB)")
+    apt, fresh = CACHE / "apt", CACHE / "engine.new"
+    for folder in (apt, fresh):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in ("lists/partial", "cache/archives/partial", "debs"):
+        (apt / folder).mkdir(parents=True)
+    keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    releases = sorted({RELEASE, own_release})
+    (apt / "sources.list").write_text("".join(f"deb [signed-by={keys}] {mirror} {name} main\n" for name in releases))
+    options = {
+        "Dir::State": apt,
+        "Dir::State::Lists": apt / "lists",
+        "Dir::State::status": "/dev/null",
+        "Dir::Cache": apt / "cache",
+        "Dir::Etc::SourceList": apt / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "APT::Sandbox::User": "root",
+    }
+    get = ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
+    run(*get, "update")
+    wanted = [f"{name}/{RELEASE}" for name in ENGINE_PACKAGES] + [f"{name}/{own_release}" for name in OWN_PACKAGES]
+    run(*get, "download", *wanted, cwd=apt / "debs")
+    for package in sorted((apt / "debs").iterdir()):
+        run("dpkg-deb", "-x", package, fresh)
+    if not shutil.which("iptables"):
+        for name in ("iptables", "ip6tables"):
+            wrapper = fresh / "usr/sbin" / name
+            libraries = shlex.quote(f"{ROOT}/usr/lib/{output('dpkg-architecture', '-qDEB_HOST_MULTIARCH').strip() or os.uname().machine + '-linux-gnu'}")
+            wrapper.write_text(
+                f"#!/bin/sh\nLD_LIBRARY_PATH={libraries} XTABLES_LIBDIR={libraries}/xtables"
+                f' exec {shlex.quote(str(ROOT))}/usr/sbin/xtables-nft-multi {name} "$@"\n'
+            )
+            wrapper.chmod(0o755)
+    shutil.rmtree(apt)
+    fresh.rename(ROOT)  # last, so that an interrupted run leaves nothing that looks finished
+
+
+def address_pool():
+    """Return the /16 of this engine's networks: one that no route of the machine overlaps, kept for the next start."""
+    routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    taken = [
+        ipaddress.ip_network((socket.ntohl(int(route[1], 16)), bin(int(route[7], 16)).count("1")), strict=False)
+        for route in routes
+        if int(route[7], 16)
+    ]
+    kept = CACHE / "pool"
+    candidates = [ipaddress.ip_network(f"10.{128 + (int(ID, 16) + n) % 128}.0.0/16") for n in range(128)]
+    if kept.exists():
+        candidates.insert(0, ipaddress.ip_network(kept.read_text()))
+    for pool in candidates:
+        if not any(pool.overlaps(network) for network in taken):
+            kept.write_text(str(pool))
+            return pool
+    return die("every network 10.128.0.0/16 to 10.255.0.0/16 has a route on this machine: the private engine needs one of them")
+
+
+def launch():
+    """Start the engine and wait until it answers."""
+    pool = address_pool()
+    for folder in (RUN / "bin", RUN / "config", CACHE / "data", *SHARED_RUN):
+        folder.mkdir(parents=True, exist_ok=True)
+    firewall = "\n".join(rules("filter"))
+    if "-N DOCKER" not in firewall:
+        policy = re.search(r"-P FORWARD (\w+)", firewall)[1]
+        BEFORE.write_text(json.dumps({"forward": policy, "ip_forward": FORWARDING.read_text()}))
+    for link, target in (
+        (RUN / "bin/docker", ROOT / "usr/bin/docker"),
+        (RUN / "bin/docker-compose", ROOT / "usr/bin/docker-compose"),
+        (RUN / "config/cli-plugins", ROOT / "usr/libexec/docker/cli-plugins"),
+    ):
+        link.symlink_to(target)
+    settings = {
+        "hosts": [f"unix://{SOCKET}"],
+        "data-root": f"{CACHE}/data",
+        "exec-root": f"{RUN}/exec",
+        "pidfile": f"{RUN}/docker.pid",
+        "bridge": BRIDGE,
+        "default-address-pools": [{"base": str(pool), "size": 24}],
+        "cgroup-parent": f"/{CGROUP}",
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "log-level": "warn",
+    }
+    (RUN / "daemon.json").write_text(json.dumps(settings, indent=2))
+    busybox("ip", "link", "add", BRIDGE, "type", "bridge")
+    busybox("ip", "addr", "add", f"{pool[1]}/24", "dev", BRIDGE)
+    busybox("ip", "link", "set", BRIDGE, "up")
+    # A mount namespace of its own: its mounts end with it, and the machine's own containerd is out of its sight.
+    hide = " && ".join(f"mount -t tmpfs tmpfs {folder}" for folder in SHARED_RUN)
+    inside = f'{hide} && exec dockerd --config-file "$0"'
+    with LOG.open("a") as log:
+        engine = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "slave", "sh", "-c", inside, f"{RUN}/daemon.json"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not answers():
+        if engine.poll() is not None or time.monotonic() > deadline:
+            die(f"the private engine did not start: the end of {LOG} says why; `make engine-clean` begins anew")
+        time.sleep(0.05)
+
+
+def busybox(*command):
+    """Run one of the unpacked busybox's tools (ip, umount)."""
+    run(ROOT / "bin/busybox", *command)
+
+
+def leftovers():
+    """Return the pids of this engine's processes: those that name its run folder, and all in its control groups."""
+    pids = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            # argv[0] tells an engine's process from an editor or a shell that has the path in its command line.
+            if os.path.basename(words[0] if words else b"").startswith((b"dockerd", b"containerd")):
+                if any(word.startswith(bytes(RUN) + b"/") for word in words):
+                    pids.add(int(entry.name))
+    for listing in Path("/sys/fs/cgroup").glob(f"**/{CGROUP}/**/cgroup.procs"):
+        with contextlib.suppress(OSError):
+            pids.update(map(int, listing.read_text().split()))
+    return pids - {0}
+
+
+def sweep():
+    """Remove what an engine leaves behind outside its cache, in whatever state it was killed."""
+    for _ in range(200):
+        pids = leftovers()
+        if not pids:
+            break
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    for group in sorted(Path("/sys/fs/cgroup").glob(f"**/{CGROUP}"), key=str):
+        for folder in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    sweep_network()
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if line.split()[1].startswith(f"{RUN}/"):
+            busybox("umount", line.split()[1])
+    shutil.rmtree(RUN, ignore_errors=True)
+    for folder in SHARED_RUN:
+        with contextlib.suppress(OSError):  # not empty: the machine's own
+            folder.rmdir()
+
+
+def sweep_network():
+    """Remove this engine's bridges and firewall rules; the last engine on the machine also takes Docker's chains along."""
+    kept = CACHE / "pool"
+    if not kept.exists() or not ROOT.exists():
+        return
+    pool = ipaddress.ip_network(kept.read_text())
+    bridges = []
+    for name in (entry.parent.name for entry in Path("/sys/class/net").glob("*/bridge")):
+        shown = output(ROOT / "bin/busybox", "ip", "-4", "addr", "show", "dev", name)
+        addresses = re.findall(r"inet ([\d.]+)", shown)
+        if name == BRIDGE or any(ipaddress.ip_address(address) in pool for address in addresses):
+            bridges.append(name)
+            busybox("ip", "link", "del", name)
+    network = str(pool).split("0.0/")[0]
+    remove_rules(lambda words: any(word in bridges or word.startswith(network) for word in words))
+    # Docker's own frame is left, and nobody's rules in it: then no engine uses it any more.
+    frame = [rule for table in ("nat", "filter") for rule in rules(table) if "DOCKER" in rule and rule.startswith("-A")]
+    if BEFORE.exists() and not any(re.search(r" -[io] | --dport | -j (?!DOCKER|RETURN)", rule) for rule in frame):
+        before = json.loads(BEFORE.read_text())
+        remove_rules(lambda words: any(word.startswith("DOCKER") for word in words))
+        for table in ("nat", "filter"):
+            for chain in re.findall(r"^-N (DOCKER\S*)", "\n".join(rules(table)), re.MULTILINE):
+                iptables(table, "-X", chain)
+        iptables("filter", "-P", "FORWARD", before["forward"])
+        FORWARDING.write_text(before["ip_forward"])
+        BEFORE.unlink()
+
+
+def iptables(table, *words):
+    """Change one table of the machine's firewall."""
+    run("iptables", "-w", "-t", table, *words, env=environment())
+
+
+def rules(table):
+    """Return the lines of one table of the machine's firewall, each as iptables would take it."""
+    return output("iptables", "-w", "-t", table, "-S", env=environment()).splitlines()
+
+
+def remove_rules(ours):
+    """Remove the firewall rules for whose words the function `ours` returns true."""
+    for table in ("nat", "filter"):
+        for words in map(shlex.split, rules(table)):
+            if words[0] == "-A" and ours(words):
+                iptables(table, "-D", *words[1:])
+
+
+def needed(folders):
+    """Return the official images that the files of these folders name; all of them where no folder is given."""
+    texts = [path.read_text(errors="ignore") for folder in folders for path in Path(folder).glob("*") if path.is_file()]
+    return [name for name in STAND_INS if not folders or any(name in text for text in texts)]
+
+
+def docker(*command, **options):
+    """Run the unpacked docker client against the private engine, its output into the log."""
+    return run("docker", *command, env=environment(), **options)
+
+
+def recipe(folder):
+    """Return what a stand-in is made of, as a short hash: it is built again when that changes."""
+    parts = [path.read_bytes() for path in sorted((IMAGES / folder).iterdir())]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+def provide(names, mirror):
+    """See to it that the engine has these images: the official ones where Docker Hub is in reach, else stand-ins."""
+    query = "{{index .Config.Labels \"" + LABEL + "\"}}"
+    hub = None
+    for name in names:
+        folder = STAND_INS[name]
+        found = output("docker", "image", "inspect", "--format", query, name, env=environment())
+        if found.strip() == recipe(folder) or found == "\n":  # "\n": an image without the label is an official one
+            continue
+        if hub is None:
+            hub = hub_in_reach()
+        if hub:
+            say(f"  engine: pulling {name}")
+            docker("pull", name)
+            continue
+        if not output("docker", "image", "inspect", DEBIAN, env=environment()):
+            make_debian(mirror)
+        say(f"  engine: Docker Hub is out of reach: building a stand-in for {name} from Debian's packages")
+        build(name, folder)
+
+
+def hub_in_reach():
+    """Return whether the engine can pull from Docker Hub, asked by pulling its smallest image."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        asked = ["docker", "pull", "--quiet", "hello-world:latest"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.run(asked, env=environment(), timeout=20, **quiet).returncode == 0
+    return False
+
+
+def make_debian(mirror):
+    """Make the Debian that the stand-ins are built from, with this machine's CA certificates (a proxy may have its own)."""
+    say(f"  engine: bootstrapping Debian {RELEASE}")
+    # The official images leave out documentation and translations; so their sizes can be compared.
+    without = [f"path-exclude=/usr/share/{kind}/*" for kind in ("man", "info", "locale", "doc")]
+    options = [f"--dpkgopt={line}" for line in [*without, "path-include=/usr/share/doc/*/copyright"]]
+    certificates = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
+    if os.path.exists(certificates):
+        options.append(f"--customize-hook=upload {shlex.quote(certificates)} /etc/ssl/certs/ca-certificates.crt")
+    tree = CACHE / "debian.tar"
+    include = "--include=ca-certificates,netbase,tzdata,openssl"
+    run("mmdebstrap", "--variant=minbase", include, *options, RELEASE, tree, mirror, env=environment())
+    docker("import", tree, DEBIAN)
+    tree.unlink()
+
+
+def build(name, folder):
+    """Build a stand-in and show each step's first words: some take minutes."""
+    label = f"{LABEL}={recipe(folder)}"
+    command = ["docker", "build", "--progress=plain", "--label", label, "-t", name, str(IMAGES / folder)]
+    with LOG.open("a") as log:
+        building = subprocess.Popen(
+            command, env=environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        for line in building.stdout:
+            log.write(line)
+            if step := re.match(r"#\d+ (\[.*\] RUN .{0,60})", line):
+                say(f"    {step[1]}")
+    if building.wait():
+        die(f"the stand-in for {name} could not be built: the end of {LOG} says why; then run the same command again")
+
+
+def start(folders):
+    """Start the private engine unless it answers, with the images these folders need; print its run folder."""
+    named = re.fullmatch(r"unix://(/run/docker-examples-\w+)/docker.sock", os.environ.get("DOCKER_HOST", ""))
+    if named and named[1] != str(RUN) and answers(f"{named[1]}/docker.sock"):
+        print(named[1])  # another cache's engine, which this shell was given: take it as it is
+        return
+    release, mirror = require_machine()
+    if not answers():
+        say("No Docker Engine answers: starting a private one (`make engine-down` stops it).")
+        unpack(release, mirror)
+        sweep()
+        launch()
+    provide(needed(folders), mirror)
+    print(RUN)
+
+
+def stop(_folders=()):
+    """Stop the private engine and its containers, and remove what it left outside its cache."""
+    if answers():
+        pid = int((RUN / "docker.pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while pid in leftovers() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    sweep()
+
+
+def clean(_folders=()):
+    """Stop the private engine and remove all that it left, images and containers included."""
+    stop()
+    shutil.rmtree(CACHE)
+
+
+def main():
+    """Run one command, alone: a second call waits for the first."""
+    commands = {"start": start, "stop": stop, "clean": clean}
+    command = commands.get(sys.argv[1] if len(sys.argv) > 1 else "")
+    if not command:
+        die("usage: engine.py start [FOLDER ...] | stop | clean")
+    if command is not start and not CACHE.exists():
+        return
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

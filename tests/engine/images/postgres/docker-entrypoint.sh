@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# The ENTRYPOINT of the postgres:17-trixie stand-in, called with the container's command: prepares an empty PGDATA, then
+# becomes the server. Faithful to the official one in its weakness too: a killed first start leaves a half-made database.
+set -eo pipefail # no -u: scripts in /docker-entrypoint-initdb.d run in this shell too
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+die() {
+    say "error: $*" >&2
+    exit 1
+}
+
+# setting NAME [DEFAULT]: exports NAME, taken from itself, from the file that NAME_FILE names, or from the default.
+setting() {
+    local name=$1 file=$1_FILE value=$2
+    [[ -z ${!name} || -z ${!file} ]] || die "$name and $file are both set: unset one of them"
+    if [[ ${!name} ]]; then
+        value=${!name}
+    elif [[ ${!file} ]]; then
+        [[ -r ${!file} ]] || die "$file=${!file}: user $(id -un) cannot read that file"
+        value=$(<"${!file}")
+    fi
+    export "$name=$value"
+    unset "$file"
+}
+
+make_folders() {
+    mkdir -p "$PGDATA" /var/run/postgresql ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"}
+    # These may fail where somebody else owns a mount; whether that hurts is PostgreSQL's to say.
+    chmod 700 "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} || true
+    chmod 3775 /var/run/postgresql || true
+    if ((EUID == 0)); then
+        find "$PGDATA" /var/run/postgresql ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} \
+            ! -user postgres -exec chown postgres {} +
+    fi
+}
+
+check_settings() {
+    # Now, because later a folder that cannot be read would leave a half-made PGDATA.
+    ls /docker-entrypoint-initdb.d/ >/dev/null
+    if [[ $POSTGRES_HOST_AUTH_METHOD == trust ]]; then
+        say "warning: POSTGRES_HOST_AUTH_METHOD=trust lets everybody who reaches the port in, without a password" >&2
+    elif [[ -z $POSTGRES_PASSWORD ]]; then
+        die "the database has no superuser password: set POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE to one that is not empty"
+    fi
+}
+
+# make_cluster [SERVER OPTION ...]
+make_cluster() {
+    local options method
+    # As shell words, so that a value with a space can be quoted.
+    eval "options=($POSTGRES_INITDB_ARGS)"
+    [[ -z $POSTGRES_INITDB_WALDIR ]] || options+=("--waldir=$POSTGRES_INITDB_WALDIR")
+    # Through a pipe: everybody can read a command line. initdb takes the first line, without a CR or LF at its end.
+    initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${options[@]}"
+    method=${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption "$@")}
+    printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
+}
+
+# sql [PSQL OPTION ...]: runs SQL in the new database, unless an option names another; over the socket, whatever PGHOST is.
+sql() {
+    PGHOST='' PGHOSTADDR='' psql --no-psqlrc --no-password --set=ON_ERROR_STOP=1 \
+        --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" "$@"
+}
+
+make_database() {
+    sql --dbname=postgres --set=name="$POSTGRES_DB" <<'SQL'
+SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
+SQL
+}
+
+run_scripts() {
+    local script
+    for script in /docker-entrypoint-initdb.d/*; do
+        [[ $script != */\* ]] || continue # the pattern itself: no file is there
+        say "running $script"
+        case $script in
+            *.sh)
+                if [[ -x $script ]]; then
+                    "$script"
+                else
+                    # shellcheck source=/dev/null
+                    . "$script"
+                fi
+                ;;
+            *.sql) sql --file="$script" ;;
+            *.sql.gz) gzip -dc "$script" | sql ;;
+            *.sql.xz) xz -dc "$script" | sql ;;
+            *.sql.zst) zstd -dc "$script" | sql ;;
+            *) say "ignoring it: not .sh, .sql, .sql.gz, .sql.xz or .sql.zst" ;;
+        esac
+    done
+}
+
+# fill_database [SERVER OPTION ...]: with a temporary server that only this container can reach.
+fill_database() {
+    export PGPASSWORD=${PGPASSWORD:-$POSTGRES_PASSWORD} # for a socket that asks for it
+    pg_ctl start --wait --options="$(printf '%q ' "$@" -c listen_addresses= -p "${PGPORT:-5432}")"
+    make_database
+    run_scripts
+    pg_ctl stop --wait --mode=fast
+    unset PGPASSWORD
+}
+
+[[ $1 != -* ]] || set -- postgres "$@"
+# Another command, and a server that is only asked for its version or help, need no data.
+if [[ $1 != postgres || " $* " =~ \ (-\?|--help|--describe-config|-V|--version)\  ]]; then
+    exec "$@"
+fi
+
+setting POSTGRES_PASSWORD
+setting POSTGRES_USER postgres
+setting POSTGRES_DB "$POSTGRES_USER"
+setting POSTGRES_INITDB_ARGS
+make_folders
+if ((EUID == 0)); then
+    exec gosu postgres "$0" "$@"
+fi
+
+if [[ -s $PGDATA/PG_VERSION ]]; then
+    say "$PGDATA holds a database already: skipping initialization, the POSTGRES_ variables have no effect"
+else
+    check_settings
+    make_cluster "${@:2}"
+    fill_database "${@:2}"
+    say "PostgreSQL's initialization is complete: ready to start up"
+fi
+exec "$@"
