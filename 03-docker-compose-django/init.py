@@ -1,0 +1,80 @@
+"""Prepare the database: wait until it answers, migrate it, create the superuser. start.sh runs this before the server."""
+
+import sys
+import time
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+from django.db import OperationalError, connection
+
+from codesolid_demo.config import get_config
+
+DEADLINE = 60  # seconds to wait for the database
+LOCK = 20220406  # any number, but the same one in every container
+
+# What the PostgreSQL client says, and what it means for the person who reads the log. The first group passes with time.
+WAIT = {
+    "could not translate host name": "there is no host of this name (POSTGRES_REMOTE_HOST)",
+    "Connection refused": "the host refuses the connection: PostgreSQL is not up yet, or POSTGRES_PORT is wrong",
+    "timeout expired": "the host does not answer",
+    "the database system is": "PostgreSQL is starting up or shutting down",
+}
+FAIL = {
+    "password authentication failed": "it refuses POSTGRES_USER with POSTGRES_PASSWORD. If you changed the password after"
+    " the first start: the data folder keeps the one that it was made with",
+    "does not exist": "it has no database POSTGRES_DB. If you changed the name after the first start: the data folder keeps"
+    " the one that it was made with",
+}
+
+
+def wait_for_database():
+    """Return once the database takes connections; exit with one line where it refuses us, or at the deadline.
+
+    Compose starts this container when the database is healthy; engines without such an order do not.
+    """
+    place = "PostgreSQL at {HOST}:{PORT}".format(**settings.DATABASES["default"])
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return connection.ensure_connection()
+        except OperationalError as error:
+            said = str(error).strip()
+        for text, meaning in FAIL.items():
+            if text in said:
+                sys.exit(f"error: {place}: {meaning}")
+        reason = next((meaning for text, meaning in WAIT.items() if text in said), said.splitlines()[-1])
+        if time.monotonic() > deadline:
+            sys.exit(f"error: {place} did not answer within {DEADLINE} s: {reason}")
+        print(f"waiting for {place}: {reason}", flush=True)
+        time.sleep(0.5)
+
+
+def create_superuser():
+    """Create the superuser of secrets.txt, if there is no superuser yet."""
+    from django.contrib.auth import get_user_model  # it needs the settings that django.setup() loads
+
+    users = get_user_model().objects
+    if not users.filter(is_superuser=True).exists():
+        name, email = get_config("DJANGO_SUPERUSER"), get_config("DJANGO_SUPERUSER_EMAIL")
+        users.create_superuser(name, email, get_config("DJANGO_SUPERUSER_PASSWORD"))
+        print(f"created the superuser {name}", flush=True)
+
+
+def main():
+    """Prepare the database."""
+    try:
+        django.setup()
+        wait_for_database()
+        # Several containers may start at once. The lock lets one of them at the tables; PostgreSQL frees it should that one die.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+            call_command("migrate", interactive=False)
+            create_superuser()
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+    except KeyError as error:
+        sys.exit(f"error: {error.args[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+# The three examples side by side, their tests, and a look at your Docker. A value is changed like this: make up DJANGO_PORT=8090
+FLASK_PORT  ?= 8081
+ALPINE_PORT ?= 8082
+DJANGO_PORT ?= 8083
+# PostgreSQL's own port, 5432, is often taken, so here it stands beside the three. In the Django folder it is 5432.
+DB_PORT     ?= 8084
+# For a second clone: every name below ends in it.
+SUFFIX      ?=
+
+flask  := $(MAKE) -C 01-docker-flask NAME=flask$(SUFFIX) PORT=$(FLASK_PORT)
+alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) PORT=$(ALPINE_PORT)
+django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
+          COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX)
+
+# Brings a Docker Engine where none answers; and the targets engine, engine-down, engine-clean.
+include tests/engine/engine.mk
+
+.DEFAULT_GOAL := help
+.PHONY: help up down ps clean secrets doctor test lint
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
+
+up: secrets ## Build and start the three examples, and say where they answer
+	@{ $(flask) run && $(alpine) run && $(django) up; } || { echo "Here, another name and other ports are given like this:" \
+	  "make up SUFFIX=2 FLASK_PORT=9081 ALPINE_PORT=9082 DJANGO_PORT=9083 DB_PORT=9084" >&2; exit 1; }
+	@echo
+	@echo "  Flask            http://localhost:$(FLASK_PORT)"
+	@echo "  Flask on Alpine  http://localhost:$(ALPINE_PORT)"
+	@echo "  Django           http://localhost:$(DJANGO_PORT)"
+	@echo "  Django's admin   http://localhost:$(DJANGO_PORT)/admin"
+	@echo "                   log in as $$(sed -n 's/^DJANGO_SUPERUSER=//p' secrets/secrets.txt); the password stands in" \
+	  "secrets/secrets.txt, behind DJANGO_SUPERUSER_PASSWORD"
+
+down: ## Stop the three examples; Django's data stays
+	@docker container inspect flask$(SUFFIX) >/dev/null 2>&1 && $(flask) kill || true
+	@docker container inspect flask-alpine$(SUFFIX) >/dev/null 2>&1 && $(alpine) kill || true
+	@test ! -f secrets/secrets.txt || $(django) down
+
+ps: ## List the containers of the three examples
+	@docker ps -a --filter label=docker-examples.folder
+	@test ! -f secrets/secrets.txt || $(django) --no-print-directory ps
+
+clean: down ## Remove the containers, images, network and DATA of the three examples; secrets/ stays
+	@for image in flask-example:latest flask-example:alpine; do \
+	  docker image inspect $$image >/dev/null 2>&1 && docker image rm $$image || true; done
+	@test ! -f secrets/secrets.txt || $(django) clean
+	rm -rf .venv
+
+secrets: secrets/secrets.txt ## Make secrets/secrets.txt with random passwords, unless it is there
+
+# Only its owner may read it. The passwords go from /dev/urandom through a pipe into the file: no command line shows them.
+secrets/secrets.txt:
+	@mkdir -p secrets && chmod 700 secrets && umask 077 && awk -F = '\
+	  /^[^#]*=change-me$$/ { random = "LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 32"; \
+	    random | getline word; close(random); $$0 = $$1 "=" word } \
+	  { print }' secrets.example > $@.new && mv $@.new $@ && echo "made $@, with random passwords"
+
+doctor: ## Say what is missing or in the way: docker, an engine, Compose, ports, secrets
+	@sh tests/doctor.sh $(FLASK_PORT) $(ALPINE_PORT) $(DJANGO_PORT) $(DB_PORT)
+
+test: .venv/pytest ## Run the tests: real containers, some minutes
+	.venv/bin/pytest tests $(ARGS)
+
+lint: .venv/lint ## Check the style of every file
+	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile tests/engine/images/*/Dockerfile
+	.venv/bin/shellcheck */*.sh tests/*.sh tests/engine/images/*/*.sh
+	.venv/bin/ruff check --config tests/ruff.toml . && .venv/bin/ruff format --config tests/ruff.toml --check .
+	.venv/bin/yamllint -c tests/yamllint.yaml --strict .
+	@cd 03-docker-compose-django && docker compose config -q
+
+# The file is a mark: it says with which requirements the environment was made.
+.venv/pytest .venv/lint: .venv/%: tests/%-requirements.txt
+	@test -x .venv/bin/python || python3 -m venv .venv || { rm -rf .venv; \
+	  echo "error: python3 -m venv failed. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
