@@ -1,0 +1,127 @@
+"""What the tests share: a shell, names and ports of their own, copies of the folders. Run by `make test`."""
+
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DJANGO = "03-docker-compose-django"
+
+# The tutorial's own secrets.txt, letter by letter.
+TUTORIAL_SECRETS = """\
+POSTGRES_USER=appname
+POSTGRES_PASSWORD=appnameKTh1PjVmECYKnZna
+POSTGRES_DB=appname_db
+PGDATA=/var/lib/postgresql/data/pgdata
+POSTGRES_HOST_AUTH_METHOD=md5
+POSTGRES_PORT=5432
+POSTGRES_REMOTE_HOST=backend
+DJANGO_SETTINGS_MODULE=codesolid_demo.settings
+DJANGO_SUPERUSER=appname_admin
+DJANGO_SUPERUSER_EMAIL=your_email@example.com
+DJANGO_SUPERUSER_PASSWORD=appnameOtwEgXAAPj5ZLmsQ
+LIFECYCLE=dev
+"""
+
+
+def sh(command, cwd=ROOT, ok=True, **options):
+    """Run a command line as a person would type it, in the folder cwd; return what it printed, both streams together.
+
+    Raises AssertionError, with the output, where it succeeds or fails otherwise than `ok` says (None: either).
+    """
+    options = {"stdin": subprocess.DEVNULL, "timeout": 230, **options}
+    done = subprocess.run(
+        command, shell=True, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", **options
+    )
+    assert ok is None or (done.returncode == 0) == ok, f"$ {command}\n{done.stdout}\nexit code {done.returncode}"
+    return done.stdout.strip()
+
+
+def free_port():
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def copy(folder, into):
+    """Copy one example folder out of the checkout, without what git ignores; return where it is."""
+    ignored = shutil.ignore_patterns("data", "__pycache__", "*.new")
+    return Path(shutil.copytree(ROOT / folder, Path(into) / folder, ignore=ignored))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def docker():
+    """Fail at once, with the way out, where no engine answers."""
+    if subprocess.run(["docker", "version"], capture_output=True).returncode:
+        pytest.exit("no Docker Engine answers: run the tests by `make test`", returncode=2)
+
+
+@pytest.fixture
+def name():
+    """Yield a name for a container or an image; remove what has it afterwards."""
+    word = f"test-{uuid.uuid4().hex[:8]}"
+    yield word
+    sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v")
+    sh(f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{word}*' | xargs -r docker image rm -f")
+
+
+@pytest.fixture
+def port():
+    """Return a free port."""
+    return free_port()
+
+
+class Project:
+    """A copy of the Django folder with names, ports, secrets and data of its own. Its folder's path has a space in it."""
+
+    def __init__(self, base, secrets=TUTORIAL_SECRETS):
+        self.folder = copy(DJANGO, base / "a clone")
+        self.secrets = self.folder.parent / "secrets" / "secrets.txt"
+        self.secrets.parent.mkdir()
+        self.secrets.write_text(secrets)
+        self.name = f"test-{uuid.uuid4().hex[:8]}"
+        self.port, self.db_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.variables = {
+            "COMPOSE_PROJECT_NAME": self.name,
+            "DJANGO_NAME": f"{self.name}-django",
+            "PORT": str(self.port),
+            "DB_PORT": str(self.db_port),
+        }
+
+    def sh(self, command, **options):
+        """Run a command line in the project's folder, with its names and ports in the environment."""
+        return sh(command, cwd=self.folder, env={**os.environ, **self.variables}, **options)
+
+    def sql(self, query):
+        """Return what psql prints for a query, without headings."""
+        return self.sh(f'docker compose exec -T backend psql -qAt -U appname appname_db -c "{query}"')
+
+    def remove(self):
+        """Remove all that the project has, whatever state a test left it in."""
+        self.secrets.write_text(TUTORIAL_SECRETS)
+        self.sh("docker compose kill")
+        self.sh("make clean")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Yield a Django project with the tutorial's secrets, nothing started yet."""
+    one = Project(tmp_path)
+    yield one
+    one.remove()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    """Yield a Django project that is up, for the tests that only look."""
+    one = Project(tmp_path_factory.mktemp("running"))
+    one.sh("make up")
+    yield one
+    one.remove()
