@@ -4,11 +4,11 @@ ALPINE_PORT ?= 8082
 DJANGO_PORT ?= 8083
 # PostgreSQL's own port, 5432, is often taken, so here it stands beside the three. In the Django folder it is 5432.
 DB_PORT     ?= 8084
-# For a second clone: every name below ends in it.
+# For a second clone: the names of its containers and images end in this.
 SUFFIX      ?=
 
-flask  := $(MAKE) -C 01-docker-flask NAME=flask$(SUFFIX) PORT=$(FLASK_PORT)
-alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) PORT=$(ALPINE_PORT)
+flask  := $(MAKE) -C 01-docker-flask NAME=flask$(SUFFIX) IMAGE=flask-example$(SUFFIX):latest PORT=$(FLASK_PORT)
+alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) IMAGE=flask-example$(SUFFIX):alpine PORT=$(ALPINE_PORT)
 django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX)
 
@@ -42,7 +42,7 @@ ps: ## List the containers of the three examples
 	@test ! -f secrets/secrets.txt || $(django) --no-print-directory ps
 
 clean: down ## Remove the containers, images, network and DATA of the three examples; secrets/ stays
-	@for image in flask-example:latest flask-example:alpine; do \
+	@for image in flask-example$(SUFFIX):latest flask-example$(SUFFIX):alpine; do \
 	  docker image inspect $$image >/dev/null 2>&1 && docker image rm $$image || true; done
 	@test ! -f secrets/secrets.txt || $(django) clean
 	rm -rf .venv
@@ -62,7 +62,7 @@ doctor: ## Say what is missing or in the way: docker, an engine, Compose, ports,
 test: .venv/pytest ## Run the tests: real containers, some minutes
 	.venv/bin/pytest tests $(ARGS)
 
-lint: .venv/lint ## Check the style of every file
+lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/shellcheck */*.sh tests/*.sh tests/engine/images/*/*.sh
 	.venv/bin/ruff check --config tests/ruff.toml . && .venv/bin/ruff format --config tests/ruff.toml --check .

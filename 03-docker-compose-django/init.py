@@ -4,11 +4,11 @@ import sys
 import time
 
 import django
+from codesolid_demo.config import get_config
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import OperationalError, connection
-
-from codesolid_demo.config import get_config
 
 DEADLINE = 60  # seconds to wait for the database
 LOCK = 20220406  # any number, but the same one in every container
@@ -34,7 +34,7 @@ def wait_for_database():
     Compose starts this container when the database is healthy; engines without such an order do not.
     """
     place = "PostgreSQL at {HOST}:{PORT}".format(**settings.DATABASES["default"])
-    deadline = time.monotonic() + DEADLINE
+    deadline, told = time.monotonic() + DEADLINE, ""
     while True:
         try:
             return connection.ensure_connection()
@@ -46,14 +46,14 @@ def wait_for_database():
         reason = next((meaning for text, meaning in WAIT.items() if text in said), said.splitlines()[-1])
         if time.monotonic() > deadline:
             sys.exit(f"error: {place} did not answer within {DEADLINE} s: {reason}")
-        print(f"waiting for {place}: {reason}", flush=True)
-        time.sleep(0.5)
+        if reason != told:
+            print(f"waiting for {place}: {reason}", flush=True)
+            told = reason
+        time.sleep(0.2)
 
 
 def create_superuser():
     """Create the superuser of secrets.txt, if there is no superuser yet."""
-    from django.contrib.auth import get_user_model  # it needs the settings that django.setup() loads
-
     users = get_user_model().objects
     if not users.filter(is_superuser=True).exists():
         name, email = get_config("DJANGO_SUPERUSER"), get_config("DJANGO_SUPERUSER_EMAIL")

@@ -81,6 +81,7 @@ class Project:
     """A copy of the Django folder with names, ports, secrets and data of its own. Its folder's path has a space in it."""
 
     def __init__(self, base, secrets=TUTORIAL_SECRETS):
+        """Make the copy in the folder `base`, with a secrets file of these words."""
         self.folder = copy(DJANGO, base / "a clone")
         self.secrets = self.folder.parent / "secrets" / "secrets.txt"
         self.secrets.parent.mkdir()

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ROOT, TUTORIAL_SECRETS, sh
+from conftest import DJANGO, TUTORIAL_SECRETS, copy, sh
 
 START_PAGE = "The install worked successfully! Congratulations!"
 PASSWORD = "appnameOtwEgXAAPj5ZLmsQ"
@@ -142,14 +143,13 @@ def test_data_survives_down_and_up_and_no_anonymous_volume_is_left(project):
 
 def test_a_half_made_database_is_not_healthy(project):
     project.sh("docker compose up -d --wait backend")
-    health = project.sh("docker compose config --format json | sed -n '/pg_isready/s/^ *\"//p'")
-    check = json.loads('"' + health)  # as Compose would hand it to the container's shell
-    run = ["docker", "exec", project.sh("docker compose ps -q backend"), "sh", "-c", check.replace("$$", "$")]
-    assert subprocess.run(run, capture_output=True).returncode == 0
+    backend = project.sh("docker compose ps -q backend")
+    check = sh(f"docker container inspect -f '{{{{index .Config.Healthcheck.Test 1}}}}' {backend}")
+    assert subprocess.run(["docker", "exec", backend, "sh", "-c", check], capture_output=True).returncode == 0
     # The state that `kill -9` during the first start leaves: the server answers, the application's database is missing.
     project.sh('docker compose exec -T backend psql -qU appname postgres -c "drop database appname_db"')
-    project.sh('docker compose exec -T backend pg_isready -q -h "$HOSTNAME"'.replace("$HOSTNAME", "127.0.0.1"))
-    assert subprocess.run(run, capture_output=True).returncode != 0
+    project.sh("docker compose exec -T backend pg_isready -q")
+    assert subprocess.run(["docker", "exec", backend, "sh", "-c", check], capture_output=True).returncode != 0
 
 
 def test_six_first_starts_at_once_all_succeed_with_one_superuser(project):
@@ -250,11 +250,11 @@ def test_a_changed_password_is_explained_and_loses_nothing(project):
 
 def test_the_deadline_names_whom_it_waited_for(project):
     project.sh("docker compose build")
-    wait = "import init; init.DEADLINE = 1; init.main()"
-    said = project.sh(f'docker compose run --rm --no-deps -T -e POSTGRES_REMOTE_HOST=nobody frontend python -c "{wait}"', ok=False)
-    assert "error: PostgreSQL at nobody:5432 did not answer within 1 s: there is no host of this name" in said
-    said = project.sh(f'docker compose run --rm --no-deps -T -e POSTGRES_REMOTE_HOST=localhost frontend python -c "{wait}"', ok=False)
-    assert "error: PostgreSQL at localhost:5432 did not answer within 1 s: the host refuses the connection" in said
+    wait = 'frontend python -c "import init; init.DEADLINE = 1; init.main()"'
+    meanings = {"nobody": "there is no host of this name", "localhost": "the host refuses the connection"}
+    for host, meaning in meanings.items():
+        said = project.sh(f"docker compose run --rm --no-deps -T -e POSTGRES_REMOTE_HOST={host} {wait}", ok=False)
+        assert f"error: PostgreSQL at {host}:5432 did not answer within 1 s: {meaning}" in said
 
 
 @pytest.mark.parametrize("variable", ["PORT", "DB_PORT"])
@@ -271,11 +271,12 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(project, variable):
 
 def test_a_second_clone_does_not_take_over_the_first_ones_containers(project, tmp_path):
     project.sh("make up")
-    second = sh(f"cp -r '{ROOT}/03-docker-compose-django' '{tmp_path}/second' && cp -r '{project.secrets.parent}' '{tmp_path}'") or tmp_path
+    second = copy(DJANGO, tmp_path / "second")
+    shutil.copytree(project.secrets.parent, tmp_path / "second" / "secrets")
     ids = project.sh("docker compose ps -aq")
     environment = {**os.environ, **project.variables}
     for target in ("up", "down", "kill", "clean"):
-        printed = sh(f"make {target}", cwd=second / "second", env=environment, ok=False)
+        printed = sh(f"make {target}", cwd=second, env=environment, ok=False)
         assert f"belong to {project.folder}" in printed and "COMPOSE_PROJECT_NAME=" in printed
     assert project.sh("docker compose ps -aq") == ids
     assert requests.get(project.url, timeout=5).status_code == 200
@@ -286,7 +287,7 @@ def test_a_second_clone_does_not_take_over_the_first_ones_containers(project, tm
 
 def test_make_help_is_the_default_and_names_every_target(project):
     printed = project.sh("make")
-    for target in "up down run connect connect_db browse kill logs ps manage lock clean".split():
+    for target in ["up", "down", "run", "connect", "connect_db", "browse", "kill", "logs", "ps", "manage", "lock", "clean"]:
         assert re.search(rf"make {target} ", printed)
 
 
@@ -353,7 +354,7 @@ def test_make_clean_removes_this_example_and_nothing_else(project, name):
     image = "python:3.13-slim-trixie"
     sh(f"docker tag {image} {name}-image")
     sh(f"docker volume create {name}-volume && docker network create {name}-network")
-    sh(f"docker run -d --name {name} -v {name}-volume:/v --network {name}-network {image} python -c 'import time; time.sleep(600)'")
+    sh(f"docker run -d --name {name} -v {name}-volume:/v --network {name}-network {image} sleep 600")
     stopped = sh(f"docker create --name {name}-stopped {image}")
     project.sh("make up")
     try:

@@ -3,7 +3,7 @@
 ENGINE_PY := python3 "$(dir $(lastword $(MAKEFILE_LIST)))engine.py"
 
 # Targets that need no engine, and those that deal with the private one themselves.
-ENGINE_FREE := help browse secrets doctor lint engine-down engine-clean
+ENGINE_FREE := help browse secrets doctor engine-down engine-clean
 
 # Not with `make -n`, which only shows what would run. (The first word of MAKEFLAGS holds the one-letter options.)
 ifeq (,$(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))

@@ -151,7 +151,7 @@ def unpack(own_release, mirror):
     if not shutil.which("iptables"):
         for name in ("iptables", "ip6tables"):
             wrapper = fresh / "usr/sbin" / name
-            libraries = shlex.quote(f"{ROOT}/usr/lib/{output('dpkg-architecture', '-qDEB_HOST_MULTIARCH').strip() or os.uname().machine + '-linux-gnu'}")
+            libraries = shlex.quote(f"{ROOT}/usr/lib/{os.uname().machine}-linux-gnu")
             wrapper.write_text(
                 f"#!/bin/sh\nLD_LIBRARY_PATH={libraries} XTABLES_LIBDIR={libraries}/xtables"
                 f' exec {shlex.quote(str(ROOT))}/usr/sbin/xtables-nft-multi {name} "$@"\n'
@@ -185,9 +185,9 @@ def launch():
     pool = address_pool()
     for folder in (RUN / "bin", RUN / "config", CACHE / "data", *SHARED_RUN):
         folder.mkdir(parents=True, exist_ok=True)
-    firewall = "\n".join(rules("filter"))
-    if "-N DOCKER" not in firewall:
-        policy = re.search(r"-P FORWARD (\w+)", firewall)[1]
+    firewall = {table: rules(table) for table in ("nat", "filter")}
+    if "-N DOCKER" not in firewall["filter"]:
+        policy = next(rule.split()[2] for rule in firewall["filter"] if rule.startswith("-P FORWARD"))
         BEFORE.write_text(json.dumps({"forward": policy, "ip_forward": FORWARDING.read_text()}))
     for link, target in (
         (RUN / "bin/docker", ROOT / "usr/bin/docker"),
@@ -223,6 +223,11 @@ def launch():
         if engine.poll() is not None or time.monotonic() > deadline:
             die(f"the private engine did not start: the end of {LOG} says why; `make engine-clean` begins anew")
         time.sleep(0.05)
+    # An engine that starts empties Docker's chains, in which other engines on this machine have rules: give them theirs back.
+    for table, before in firewall.items():
+        lost = [rule for rule in before if rule.startswith("-A DOCKER") and rule not in rules(table)]
+        for rule in reversed(lost):
+            iptables(table, "-I", *shlex.split(rule)[1:])
 
 
 def busybox(*command):
@@ -237,9 +242,9 @@ def leftovers():
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
             # argv[0] tells an engine's process from an editor or a shell that has the path in its command line.
-            if os.path.basename(words[0] if words else b"").startswith((b"dockerd", b"containerd")):
-                if any(word.startswith(bytes(RUN) + b"/") for word in words):
-                    pids.add(int(entry.name))
+            engine = os.path.basename(words[0] if words else b"").startswith((b"dockerd", b"containerd"))
+            if engine and any(word.startswith(bytes(RUN) + b"/") for word in words):
+                pids.add(int(entry.name))
     for listing in Path("/sys/fs/cgroup").glob(f"**/{CGROUP}/**/cgroup.procs"):
         with contextlib.suppress(OSError):
             pids.update(map(int, listing.read_text().split()))
@@ -335,7 +340,7 @@ def recipe(folder):
 
 def provide(names, mirror):
     """See to it that the engine has these images: the official ones where Docker Hub is in reach, else stand-ins."""
-    query = "{{index .Config.Labels \"" + LABEL + "\"}}"
+    query = '{{index .Config.Labels "' + LABEL + '"}}'
     hub = None
     for name in names:
         folder = STAND_INS[name]

@@ -1,0 +1,150 @@
+"""The Makefile above the examples: all three at once, the secrets, the doctor, the smoke test."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import uuid
+
+import pytest
+import requests
+from conftest import ROOT, free_port, sh
+
+
+class Clone:
+    """A copy of the whole checkout, as `git clone` would make it, with names and ports of its own."""
+
+    def __init__(self, base):
+        """Make the copy in the folder `base`; its path has a space in it."""
+        self.folder = base / "a clone"
+        self.folder.mkdir()
+        files = sh("git ls-files --cached --others --exclude-standard").splitlines()
+        for file in files:
+            if (ROOT / file).exists():
+                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / file, self.folder / file)
+        self.suffix = f"-test-{uuid.uuid4().hex[:8]}"
+        self.ports = [free_port() for _ in range(4)]
+        names = ["FLASK_PORT", "ALPINE_PORT", "DJANGO_PORT", "DB_PORT"]
+        self.variables = " ".join(f"{name}={port}" for name, port in zip(names, self.ports, strict=True))
+
+    def make(self, target, **options):
+        """Run make with this clone's names and ports; return what it printed."""
+        return sh(f"make {target} SUFFIX={self.suffix} {self.variables}", cwd=self.folder, **options)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """Yield a fresh clone; remove what it started."""
+    one = Clone(tmp_path)
+    yield one
+    one.make("clean")
+
+
+def test_make_up_on_a_fresh_clone_starts_all_three_and_says_where(clone):
+    printed = clone.make("up")
+    for port in clone.ports[:3]:
+        assert f"http://localhost:{port}" in printed
+    assert "log in as appname_admin" in printed
+    texts = ["Flask is running", "Flask is running", "The install worked successfully"]
+    for port, text in zip(clone.ports[:3], texts, strict=True):
+        assert text in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+    passwords = re.findall(r"^(?:POSTGRES|DJANGO_SUPERUSER)_PASSWORD=(.*)", secrets(clone).read_text(), re.MULTILINE)
+    assert len(passwords) == 2 and not any(password in printed for password in passwords)
+
+    listed = clone.make("ps")
+    assert f"flask{clone.suffix}" in listed and f"django{clone.suffix}" in listed
+
+    # Another clone's `make up` refuses to take over, and says how to stand beside this one.
+    second = Clone(
+        clone.folder.parent.parent / "second" if (clone.folder.parent / "second").mkdir() else clone.folder.parent / "second"
+    )
+    second.suffix = clone.suffix
+    said = second.make("up", ok=False)
+    assert f"belongs to {clone.folder}/01-docker-flask" in said and "make up SUFFIX=2" in said
+
+    clone.make("down")
+    clone.make("down")  # a second time: nothing to do, no error
+    assert sh(f"docker ps -aq --filter name={clone.suffix}") == ""
+    assert (clone.folder / "03-docker-compose-django/data/postgres/pgdata").is_dir()
+    clone.make("clean")
+    assert not (clone.folder / "03-docker-compose-django/data").exists()
+    assert sh(f"docker image ls -q --filter reference='*{clone.suffix}*'") == ""
+    assert secrets(clone).exists()
+
+
+def secrets(clone):
+    """Return the path of a clone's secrets file."""
+    return clone.folder / "secrets" / "secrets.txt"
+
+
+def test_make_secrets_makes_random_ones_that_only_the_owner_reads(clone, tmp_path):
+    printed = clone.make("secrets")
+    text = secrets(clone).read_text()
+    assert stat.S_IMODE(secrets(clone).stat().st_mode) == 0o600
+    assert stat.S_IMODE(secrets(clone).parent.stat().st_mode) == 0o700
+    keys = re.compile(r"^(\w+)=(.*)$", re.MULTILINE)
+    made, example = dict(keys.findall(text)), dict(keys.findall((ROOT / "secrets.example").read_text()))
+    assert made.keys() == example.keys() and "change-me" not in text
+    random = [key for key, value in example.items() if value == "change-me"]
+    assert random == ["POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"]
+    assert all(re.fullmatch(r"[A-Za-z0-9]{32}", made[key]) for key in random)
+    assert len({made[key] for key in random}) == 3 and not any(made[key] in printed for key in random)
+    assert all(made[key] == example[key] for key in made.keys() - set(random))
+
+    secrets(clone).write_text("mine=1\n")
+    clone.make("secrets")
+    assert secrets(clone).read_text() == "mine=1\n"
+    secrets(clone).unlink()
+
+
+def test_git_ignores_the_secrets_and_the_data():
+    for path in ("secrets/secrets.txt", "03-docker-compose-django/data/postgres/pgdata/PG_VERSION"):
+        assert sh(f"git check-ignore {path}") == path
+
+
+def test_start_scripts_keep_linux_line_ends_on_windows():
+    assert "eol: lf" in sh("git check-attr eol -- 03-docker-compose-django/start.sh")
+
+
+def test_make_help_is_the_default_and_names_every_target():
+    printed = sh("make")
+    for target in "up down ps clean secrets doctor test lint engine engine-down engine-clean".split():
+        assert f"make {target} " in printed
+
+
+def test_the_smoke_test_passes():
+    assert re.search(r"^\d+ passed, 0 failed$", sh("sh tests/smoke.sh"), re.MULTILINE)
+
+
+def test_doctor_finds_nothing_wrong_here(clone):
+    clone.make("secrets")
+    printed = clone.make("doctor")
+    assert "Hello from Docker!" in printed.splitlines()[-1]
+
+
+def test_doctor_names_a_port_that_is_taken(clone):
+    port = clone.ports[2]
+    with subprocess.Popen(["python3", "-m", "http.server", "--bind", "127.0.0.1", str(port)], stderr=subprocess.DEVNULL) as web:
+        try:
+            sh(f"curl -s -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:{port}")
+            printed = clone.make("doctor", ok=False)
+        finally:
+            web.terminate()
+    assert re.search(rf"{port}.*taken", printed)
+
+
+def test_doctor_names_the_keys_that_are_missing(clone):
+    clone.make("secrets")
+    text = secrets(clone).read_text()
+    secrets(clone).write_text(re.sub("^POSTGRES_DB=.*", "POSTGRES_DB=", text, flags=re.MULTILINE).replace("LIFECYCLE=dev\n", ""))
+    printed = clone.make("doctor", ok=False)
+    assert "POSTGRES_DB" in printed and "LIFECYCLE" in printed
+    secrets(clone).write_text(text)
+
+
+def test_doctor_names_an_engine_that_does_not_answer(clone):
+    environment = {**os.environ, "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    printed = clone.make("doctor", ok=False, env=environment)
+    assert "unix:///nowhere/docker.sock" in printed
