@@ -18,7 +18,7 @@ class Clone:
     def __init__(self, base):
         """Make the copy in the folder `base`; its path has a space in it."""
         self.folder = base / "a clone"
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         files = sh("git ls-files --cached --others --exclude-standard").splitlines()
         for file in files:
             if (ROOT / file).exists():
@@ -42,7 +42,7 @@ def clone(tmp_path):
     one.make("clean")
 
 
-def test_make_up_on_a_fresh_clone_starts_all_three_and_says_where(clone):
+def test_make_up_on_a_fresh_clone_starts_all_three_and_says_where(clone, tmp_path):
     printed = clone.make("up")
     for port in clone.ports[:3]:
         assert f"http://localhost:{port}" in printed
@@ -57,9 +57,7 @@ def test_make_up_on_a_fresh_clone_starts_all_three_and_says_where(clone):
     assert f"flask{clone.suffix}" in listed and f"django{clone.suffix}" in listed
 
     # Another clone's `make up` refuses to take over, and says how to stand beside this one.
-    second = Clone(
-        clone.folder.parent.parent / "second" if (clone.folder.parent / "second").mkdir() else clone.folder.parent / "second"
-    )
+    second = Clone(tmp_path / "second")
     second.suffix = clone.suffix
     said = second.make("up", ok=False)
     assert f"belongs to {clone.folder}/01-docker-flask" in said and "make up SUFFIX=2" in said
@@ -79,14 +77,14 @@ def secrets(clone):
     return clone.folder / "secrets" / "secrets.txt"
 
 
-def test_make_secrets_makes_random_ones_that_only_the_owner_reads(clone, tmp_path):
+def test_make_secrets_makes_random_ones_that_only_the_owner_reads(clone):
     printed = clone.make("secrets")
     text = secrets(clone).read_text()
     assert stat.S_IMODE(secrets(clone).stat().st_mode) == 0o600
     assert stat.S_IMODE(secrets(clone).parent.stat().st_mode) == 0o700
     keys = re.compile(r"^(\w+)=(.*)$", re.MULTILINE)
     made, example = dict(keys.findall(text)), dict(keys.findall((ROOT / "secrets.example").read_text()))
-    assert made.keys() == example.keys() and "change-me" not in text
+    assert made.keys() == example.keys() and "=change-me" not in text
     random = [key for key, value in example.items() if value == "change-me"]
     assert random == ["POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"]
     assert all(re.fullmatch(r"[A-Za-z0-9]{32}", made[key]) for key in random)
