@@ -15,8 +15,9 @@ line() {
 # verdict STATUS TOPIC GOOD BAD REMEDY
 verdict() { if [ "$1" -eq 0 ]; then line ok "$2" "$3"; else line no "$2" "$4" "$5"; fi; }
 
-# within SECONDS COMMAND ...: runs it, but not for longer. macOS has no `timeout`.
+# within SECONDS COMMAND ...: runs it, but not for longer. macOS has no `timeout`. Behind & a program does not see Ctrl-C.
 within() {
+  trap 'kill -9 $!; exit 130' INT TERM
   left=$(($1 * 10)); shift
   "$@" & while kill -0 $! 2>/dev/null; do
     [ $((left -= 1)) -gt 0 ] || { kill -9 $!; echo "no answer in time"; break; }

@@ -2,24 +2,24 @@
 # Builds and runs the three examples and looks at their pages: sh tests/smoke.sh. For those who have no Python: it needs make,
 # curl and Docker. Names, ports, data and passwords are its own, so it gets into nobody's way; at its end all of that is gone.
 CDPATH='' cd -- "$(dirname -- "$0")/.." || exit
-unset MAKEFLAGS  # started by make -n or make -j, the makes below would be told so
+unset MAKEFLAGS  # a make that started this one would hand its own options (-n, -j) down to the makes below
 command -v curl >/dev/null || { echo "error: there is no curl, which this needs. On Debian: apt-get install curl" >&2; exit 1; }
 # The same as in a shell: eval "$(make -s engine)". It prints nothing where an engine answers.
 docker version >/dev/null 2>&1 || { engine=$(make -s engine) && eval "$engine"; } || exit
-work=$(cd "$(mktemp -d)" && pwd -P) || exit
-name=smoke$$ port=$((10000 + $$ % 20000)) passed=0
+work=$(mktemp -d) || exit
+name=smoke$$ passed=0
 django="$work/03-docker-compose-django"
 export COMPOSE_PROJECT_NAME=$name DJANGO_NAME=$name-django
 
+# Twice, because docker heeds a second Ctrl-C even where the shell tells it not to.
 cleanup() {
-  trap '' INT TERM HUP  # a second Ctrl-C must not leave half of it behind
-  {
+  trap '' INT TERM HUP
+  for _ in 1 2; do
     docker rm -f $name-flask $name-alpine
     make -C "$django" clean
     docker image rm $name-flask $name-alpine
-    rm -rf "$work"
-  } >/dev/null 2>&1
-  [ ! -e "$work" ] || echo "error: could not remove $work: try sudo rm -rf '$work'" >&2
+  done >/dev/null 2>&1
+  rm -rf "$work" || echo "error: not all of $work could be removed: sudo rm -rf '$work'" >&2
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
@@ -32,23 +32,19 @@ promise() {
   exit 1
 }
 
-fetch() { curl -qfsS --noproxy '*' "$@"; }
-
-# The next port at which nothing listens: there, curl ends with 7.
-next_port() {
-  while port=$((port + 1)); do
-    fetch --max-time 2 -o /dev/null "http://127.0.0.1:$port/" 2>/dev/null
-    [ $? -ne 7 ] || return 0
-  done
+# fetch CONTAINER PATH [OPTION ...]: PORT=0, below, lets Docker choose a free port; `docker port` says which.
+fetch() {
+  url=http://$(docker port "$1" | sed -n '1s/.* //p')$2 && shift 2 && curl -qfsS --noproxy '*' "$url" "$@"
 }
 
-page_is() { page=$(fetch "$1") && echo "$page" && [ "$page" = "$2" ]; }
-page_has() { page=$(fetch "$1") && echo "$page" && case "$page" in *"$2"*) ;; *) false;; esac; }
-answers_200() { code=$(fetch -o /dev/null -w '%{http_code}' "$1") && echo "$code" && [ "$code" = 200 ]; }
+page_is() { page=$(fetch "$1" /) && echo "$page" && [ "$page" = "$2" ]; }
+page_has() { page=$(fetch "$1" /) && echo "$page" && case "$page" in *"$2"*) ;; *) false;; esac; }
+answers_200() { code=$(fetch "$1" "$2" -o /dev/null -w '%{http_code}') && echo "$code" && [ "$code" = 200 ]; }
 
-# `docker wait` must listen before the end, and then prints the exit code: 137 is a container that had to be killed.
+# `docker wait` must listen before the end, and then prints the exit code: 137 is a container that had to be killed. It takes
+# no notice of Ctrl-C, so it must not hold the output for which `promise` waits.
 stops_with_0() {
-  docker wait "$1" >"$work/code" & sleep 1
+  docker wait "$1" >"$work/code" 2>&1 & sleep 1
   docker stop "$1" && wait $! && echo "exit code:" && cat "$work/code" && grep -qx 0 "$work/code"
 }
 
@@ -56,21 +52,21 @@ echo "Building and running the three examples; the first time takes some minutes
 
 for example in 01-docker-flask:flask 02-docker-flask-alpine:alpine; do
   folder=${example%:*} container=$name-${example#*:}
-  next_port
-  promise "$folder: make run" make -C "$folder" run NAME="$container" IMAGE="$container" PORT="$port"
-  promise "$folder: its page is the tutorial's" page_is "http://127.0.0.1:$port/" \
+  promise "$folder: make run" make -C "$folder" run NAME="$container" IMAGE="$container" PORT=0
+  promise "$folder: its page is the tutorial's" page_is "$container" \
     "<h1>Flask is running</h1><p>Awesome, that worked.  Now add more code.</p>"
   promise "$folder: docker stop ends it with exit code 0" stops_with_0 "$container"
 done
 
-# A copy, because data/ and ../secrets/ lie beside the files. Yours may belong to others, hence --exclude.
-tar -cf - --exclude 03-docker-compose-django/data Makefile secrets.example tests/engine 03-docker-compose-django |
-  tar -xf - -C "$work"
+# A copy, because Django's data/ and ../secrets/ lie beside its files. Your data/ is for PostgreSQL's eyes only.
+mkdir "$work/tests" "$django" && cp -Rp Makefile secrets.example "$work" && cp -Rp tests/engine "$work/tests" || exit
+for file in 03-docker-compose-django/.dockerignore 03-docker-compose-django/*; do
+  [ "${file##*/}" = data ] || cp -Rp "$file" "$django" || exit
+done
 promise "make secrets" make -C "$work" secrets
-next_port; web=$port; next_port
-promise "03-docker-compose-django: make up" make -C "$django" up PORT="$web" DB_PORT="$port"
-promise "03-docker-compose-django: Django's start page" page_has "http://127.0.0.1:$web/" "The install worked successfully"
-promise "03-docker-compose-django: the admin's log-in page" answers_200 "http://127.0.0.1:$web/admin/login/"
+promise "03-docker-compose-django: make up" make -C "$django" up PORT=0 DB_PORT=0
+promise "03-docker-compose-django: Django's start page" page_has "$DJANGO_NAME" "The install worked successfully"
+promise "03-docker-compose-django: the admin's log-in page" answers_200 "$DJANGO_NAME" /admin/login/
 promise "03-docker-compose-django: docker stop ends Django with exit code 0" stops_with_0 "$DJANGO_NAME"
 promise "03-docker-compose-django: make clean" make -C "$django" clean
 promise "03-docker-compose-django: make clean removed the data" test ! -e "$django/data"

@@ -277,10 +277,10 @@ def sweep():
 
 def sweep_network():
     """Remove this engine's bridges and firewall rules; the last engine on the machine also takes Docker's chains along."""
+    if not ROOT.exists():
+        return  # without its programs it made none
     kept = CACHE / "pool"
-    if not kept.exists() or not ROOT.exists():
-        return
-    pool = ipaddress.ip_network(kept.read_text())
+    pool = ipaddress.ip_network(kept.read_text()) if kept.exists() else ipaddress.ip_network("0.0.0.0/32")
     bridges = []
     for name in (entry.parent.name for entry in Path("/sys/class/net").glob("*/bridge")):
         shown = output(ROOT / "bin/busybox", "ip", "-4", "addr", "show", "dev", name)
@@ -288,8 +288,8 @@ def sweep_network():
         if name == BRIDGE or any(ipaddress.ip_address(address) in pool for address in addresses):
             bridges.append(name)
             busybox("ip", "link", "del", name)
-    network = str(pool).split("0.0/")[0]
-    remove_rules(lambda words: any(word in bridges or word.startswith(network) for word in words))
+    network = str(pool).removesuffix("0.0/16")
+    remove_rules(lambda words: any(word in (BRIDGE, *bridges) or word.startswith(network) for word in words))
     # Docker's own frame is left, and nobody's rules in it: then no engine uses it any more.
     frame = [rule for table in ("nat", "filter") for rule in rules(table) if "DOCKER" in rule and rule.startswith("-A")]
     if BEFORE.exists() and not any(re.search(r" -[io] | --dport | -j (?!DOCKER|RETURN)", rule) for rule in frame):
@@ -322,9 +322,11 @@ def remove_rules(ours):
 
 
 def needed(folders):
-    """Return the official images that the files of these folders name; all of them where no folder is given."""
+    """Return the official images that an example folder's files name; all of them for any other folder, and for none."""
+    if not folders or not all((Path(folder) / "Dockerfile").exists() for folder in folders):
+        return list(STAND_INS)
     texts = [path.read_text(errors="ignore") for folder in folders for path in Path(folder).glob("*") if path.is_file()]
-    return [name for name in STAND_INS if not folders or any(name in text for text in texts)]
+    return [name for name in STAND_INS if any(name in text for text in texts)]
 
 
 def docker(*command, **options):
@@ -408,16 +410,18 @@ def start(folders):
         print(named[1])  # another cache's engine, which this shell was given: take it as it is
         return
     release, mirror = require_machine()
-    if not answers():
-        say("No Docker Engine answers: starting a private one (`make engine-down` stops it).")
-        unpack(release, mirror)
-        sweep()
-        launch()
-    provide(needed(folders), mirror)
+    with alone():
+        # Without its programs (somebody emptied the cache) a running engine is of no use.
+        if not (answers() and ROOT.exists()):
+            say("No Docker Engine answers: starting a private one (`make engine-down` stops it).")
+            unpack(release, mirror)
+            sweep()
+            launch()
+        provide(needed(folders), mirror)
     print(RUN)
 
 
-def stop(_folders=()):
+def stop():
     """Stop the private engine and its containers, and remove what it left outside its cache."""
     if answers():
         pid = int((RUN / "docker.pid").read_text())
@@ -428,24 +432,40 @@ def stop(_folders=()):
     sweep()
 
 
-def clean(_folders=()):
+def clean():
     """Stop the private engine and remove all that it left, images and containers included."""
+    if RUN.exists() and not ROOT.exists():
+        unpack(*require_machine())  # somebody emptied the cache: without its programs its network could not be removed
     stop()
     shutil.rmtree(CACHE)
 
 
+@contextlib.contextmanager
+def alone():
+    """Let one call at a time do what stands inside; the next one waits."""
+    path = RUN.with_suffix(".lock")
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever had it may have removed the file: then a later call would not wait for us.
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                CACHE.mkdir(parents=True, exist_ok=True)
+                yield
+                return
+
+
 def main():
-    """Run one command, alone: a second call waits for the first."""
-    commands = {"start": start, "stop": stop, "clean": clean}
-    command = commands.get(sys.argv[1] if len(sys.argv) > 1 else "")
-    if not command:
-        die("usage: engine.py start [FOLDER ...] | stop | clean")
-    if command is not start and not CACHE.exists():
-        return
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        command(sys.argv[2:])
+    """Run one command."""
+    match sys.argv[1:]:
+        case ["start", *folders]:
+            start(folders)
+        case [("stop" | "clean") as command]:
+            if RUN.exists() or CACHE.exists():
+                with alone():
+                    {"stop": stop, "clean": clean}[command]()
+                    RUN.with_suffix(".lock").unlink()
+        case _:
+            die("usage: engine.py start [FOLDER ...] | stop | clean")
 
 
 if __name__ == "__main__":
