@@ -15,7 +15,7 @@ line() {
 # verdict STATUS TOPIC GOOD BAD REMEDY
 verdict() { if [ "$1" -eq 0 ]; then line ok "$2" "$3"; else line no "$2" "$4" "$5"; fi; }
 
-# within SECONDS COMMAND ...: runs it, but not for longer. macOS has no `timeout`. Behind & a program does not see Ctrl-C.
+# within SECONDS COMMAND ...: runs it, but not for longer. macOS has no `timeout`. Ctrl-C may not reach a program behind `&`.
 within() {
   trap 'kill -9 $!; exit 130' INT TERM
   left=$(($1 * 10)); shift

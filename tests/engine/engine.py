@@ -304,8 +304,8 @@ def sweep_network():
 
 
 def iptables(table, *words):
-    """Change one table of the machine's firewall."""
-    run("iptables", "-w", "-t", table, *words, env=environment())
+    """Change one table of the machine's firewall. Another engine may change it too: what is gone already is no error."""
+    output("iptables", "-w", "-t", table, *words, env=environment())
 
 
 def rules(table):
