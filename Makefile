@@ -1,14 +1,17 @@
 # The three examples side by side, their tests, and a look at your Docker. A value is changed like this: make up DJANGO_PORT=8090
-FLASK_PORT  ?= 8081
-ALPINE_PORT ?= 8082
-DJANGO_PORT ?= 8083
+FLASK_PORT   ?= 8081
+ALPINE_PORT  ?= 8082
+DJANGO_PORT  ?= 8083
 # PostgreSQL's own port, 5432, is often taken, so here it stands beside the three. In the Django folder it is 5432.
-DB_PORT     ?= 8084
+DB_PORT      ?= 8084
 # For a second clone: the names of its containers and images end in this.
-SUFFIX      ?=
+SUFFIX       ?=
+# From a mirror of Docker Hub, PYTHON_IMAGE and POSTGRES_IMAGE are given as in the folders; Alpine's Python under this name.
+ALPINE_IMAGE ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' 02-docker-flask-alpine/Dockerfile)
 
 flask  := $(MAKE) -C 01-docker-flask NAME=flask$(SUFFIX) IMAGE=flask-example$(SUFFIX):latest PORT=$(FLASK_PORT)
-alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) IMAGE=flask-example$(SUFFIX):alpine PORT=$(ALPINE_PORT)
+alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) IMAGE=flask-example$(SUFFIX):alpine PORT=$(ALPINE_PORT) \
+          PYTHON_IMAGE=$(ALPINE_IMAGE)
 django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX)
 
