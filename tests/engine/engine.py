@@ -395,10 +395,13 @@ def build(name, folder):
             command, env=environment(), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
+        told = set()  # BuildKit says a step's name again whenever it turns back to it
         for line in building.stdout:
             log.write(line)
-            if step := re.match(r"#\d+ (\[.*\] RUN .{0,60})", line):
+            step = re.match(r"#\d+ (\[.*\] RUN .{0,60})", line)
+            if step and step[1] not in told:
                 say(f"    {step[1]}")
+                told.add(step[1])
     if building.wait():
         die(f"the stand-in for {name} could not be built: the end of {LOG} says why; then run the same command again")
 
