@@ -4,7 +4,7 @@ ALPINE_PORT  ?= 8082
 DJANGO_PORT  ?= 8083
 # PostgreSQL's own port, 5432, is often taken, so here it stands beside the three. In the Django folder it is 5432.
 DB_PORT      ?= 8084
-# For a second clone: the names of its containers and images end in this.
+# For a second clone (never twice in one): the names of its containers and images end in this.
 SUFFIX       ?=
 # From a mirror of Docker Hub, PYTHON_IMAGE and POSTGRES_IMAGE are given as in the folders; Alpine's Python under this name.
 ALPINE_IMAGE ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' 02-docker-flask-alpine/Dockerfile)
@@ -25,7 +25,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
 
 up: secrets ## Build and start the three examples, and say where they answer
-	@{ $(flask) run && $(alpine) run && $(django) up; } || { echo "Here, another name and other ports are given like this:" \
+	@{ $(flask) run && $(alpine) run && $(django) up; } || { echo "In this folder, other names and ports are given like this:" \
 	  "make up SUFFIX=2 FLASK_PORT=9081 ALPINE_PORT=9082 DJANGO_PORT=9083 DB_PORT=9084" >&2; exit 1; }
 	@echo
 	@echo "  Flask            http://localhost:$(FLASK_PORT)"
@@ -51,6 +51,7 @@ clean: down ## Remove the containers, images, network and DATA of the three exam
 	rm -rf .venv
 
 secrets: secrets/secrets.txt ## Make secrets/secrets.txt with random passwords, unless it is there
+	@echo "secrets/secrets.txt is there."
 
 # Only its owner may read it. The passwords go from /dev/urandom through a pipe into the file: no command line shows them.
 secrets/secrets.txt:

@@ -11,7 +11,7 @@ manage: $(SECRETS) mine ## Run manage.py: make manage ARGS="startapp blog"
 
 # In a container, so that you need no Python; through stdin and stdout, so that the file is yours and not root's.
 lock: ## Renew requirements.txt: the newest versions, with hashes
-	docker run --rm -i -e UV_NATIVE_TLS=1 -e UV_CUSTOM_COMPILE_COMMAND="make lock" "$(PYTHON_IMAGE)" sh -c \
+	@docker run --rm -i -e UV_NATIVE_TLS=1 -e UV_CUSTOM_COMPILE_COMMAND="make lock" "$(PYTHON_IMAGE)" sh -c \
 	  'pip install --quiet --root-user-action=ignore uv==0.13.9 && uv pip compile --quiet --generate-hashes -' \
 	  < requirements.in > requirements.new && mv requirements.new requirements.txt || { rm -f requirements.new; exit 1; }
 

@@ -57,7 +57,9 @@ def copy(folder, into):
 
 @pytest.fixture(scope="session", autouse=True)
 def docker():
-    """Fail at once, with the way out, where no engine answers."""
+    """Give the tests a clean environment; fail at once, with the way out, where no engine answers."""
+    for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the `make test` around us: no concern of the tests' own make
+        os.environ.pop(variable, None)
     if subprocess.run(["docker", "version"], capture_output=True).returncode:
         pytest.exit("no Docker Engine answers: run the tests by `make test`", returncode=2)
 

@@ -266,7 +266,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(project, variable):
             printed = project.sh("make up", ok=False)
         finally:
             web.terminate()
-    assert f"127.0.0.1:{port}" in printed and "make up PORT=8090 DB_PORT=5433" in printed
+    assert f"127.0.0.1:{port}" in printed and "Choose others: make up PORT=8090 DB_PORT=5433" in printed
 
 
 def test_a_second_clone_does_not_take_over_the_first_ones_containers(project, tmp_path):
@@ -275,11 +275,22 @@ def test_a_second_clone_does_not_take_over_the_first_ones_containers(project, tm
     shutil.copytree(project.secrets.parent, tmp_path / "second" / "secrets")
     ids = project.sh("docker compose ps -aq")
     environment = {**os.environ, **project.variables}
-    for target in ("up", "down", "kill", "clean"):
+    for target in ("up", "down", "kill", "clean", "connect", "connect_db"):
         printed = sh(f"make {target}", cwd=second, env=environment, ok=False)
         assert f"belong to {project.folder}" in printed and "COMPOSE_PROJECT_NAME=" in printed
     assert project.sh("docker compose ps -aq") == ids
     assert requests.get(project.url, timeout=5).status_code == 200
+
+
+def test_a_second_project_name_does_not_put_two_servers_on_one_data_folder(project):
+    project.sh("make up")
+    first = project.variables.copy()
+    project.variables |= {"COMPOSE_PROJECT_NAME": f"{project.name}-second", "DJANGO_NAME": f"{project.name}-second", "PORT": "0"}
+    for target in ("up", "clean"):
+        printed = project.sh(f"make {target}", ok=False)
+        assert f"the project {project.name} runs on this folder's data. First: docker compose -p {project.name} down" in printed
+    project.variables = first
+    assert project.sql("select 42") == "42"
 
 
 # make

@@ -244,7 +244,7 @@ def test_without_root_the_way_to_docker_is_named(tmp_path):
 
 def test_on_another_system_the_way_to_docker_is_named(tmp_path):
     # No apt-get on the PATH, as anywhere but on Debian.
-    said = sh(f"{sys.executable} {ENGINE} start", env=bare(tmp_path, PATH=str(tmp_path)), ok=False)
+    said = sh(f"'{sys.executable}' '{ENGINE}' start", env=bare(tmp_path, PATH=str(tmp_path)), ok=False)
     assert "the private one needs Debian 12 or 13" in said and "https://docs.docker.com/get-docker/" in said
 
 

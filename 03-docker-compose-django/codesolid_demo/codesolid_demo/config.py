@@ -4,7 +4,7 @@ import os
 
 
 def get_config(key: str) -> str:
-    """Return the value of a key, for now from the environment, which Compose fills from secrets.txt.
+    """Return the value of a key from the environment, which Compose fills from secrets.txt.
 
     Raises KeyError, naming the key, where it is missing or empty.
     """

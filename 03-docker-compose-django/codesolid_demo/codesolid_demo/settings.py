@@ -10,6 +10,7 @@ For the full list of settings and their values, see
 https://docs.djangoproject.com/en/5.2/ref/settings/
 """
 
+import os
 from pathlib import Path
 
 from codesolid_demo.config import get_config
@@ -22,7 +23,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # See https://docs.djangoproject.com/en/5.2/howto/deployment/checklist/
 
 # SECURITY WARNING: keep the secret key used in production secret!
-SECRET_KEY = 'django-insecure-ds*-43#&57238407$)5+1tz@6(nc)v!ofge$*^9@1c8e2x042j'
+SECRET_KEY = os.getenv('DJANGO_SECRET_KEY') or 'django-insecure-ds*-43#&57238407$)5+1tz@6(nc)v!ofge$*^9@1c8e2x042j'
 
 # SECURITY WARNING: don't run with debug turned on in production!
 DEBUG = True
