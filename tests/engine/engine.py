@@ -416,9 +416,8 @@ def start(folders):
     with alone():
         # Without its programs (somebody emptied the cache) a running engine is of no use.
         if not (answers() and ROOT.exists()):
-            say(
-                'No Docker Engine answers: starting a private one. For your shell: eval "$(make -s engine)"; to stop it: make engine-down'
-            )
+            say("No Docker Engine answers: starting a private one (`make engine-down` stops it).")
+            say('  To type docker yourself: eval "$(make -s engine)"')
             unpack(release, mirror)
             sweep()
             launch()
