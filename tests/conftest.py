@@ -69,7 +69,7 @@ def name():
     """Yield a name for a container or an image; remove what has it afterwards."""
     word = f"test-{uuid.uuid4().hex[:8]}"
     yield word
-    sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v")
+    sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v", ok=None)  # one may be on its way out (--rm)
     sh(f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{word}*' | xargs -r docker image rm -f")
 
 

@@ -175,20 +175,24 @@ def test_make_help_is_the_default_and_names_every_target(place):
         assert f"make {target} " in printed
 
 
-def test_make_lock_writes_hashes_and_no_index_into_a_file_of_the_callers(folder, tmp_path):
+def test_make_lock_writes_hashes_and_no_index_into_files_of_the_callers(folder, tmp_path):
     mine = copy(folder, tmp_path)
-    lock = mine / "requirements.txt"
-    lock.unlink()
+    locks = {mine / "requirements.txt": "flask==", mine / "requirements-prod.txt": "granian=="}
+    for lock in locks:
+        lock.unlink()
     sh("make lock", cwd=mine)
-    text = lock.read_text()
-    assert "flask==" in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
-    assert "://" not in text and "index-url" not in text
-    assert (lock.stat().st_uid, list(mine.glob("*.new"))) == (os.getuid(), [])
+    for lock, word in locks.items():
+        text = lock.read_text()
+        assert word in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
+        assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
+    assert not list(mine.glob("*.new"))
 
 
-def test_make_lock_keeps_the_old_file_where_it_fails(folder, tmp_path):
-    mine = copy(folder, tmp_path)
-    before = (mine / "requirements.txt").read_text()
-    (mine / "requirements.in").write_text("flask==0.0.0.404\n")
-    sh("make lock", cwd=mine, ok=False)
-    assert (mine / "requirements.txt").read_text() == before and not list(mine.glob("*.new"))
+def test_make_lock_keeps_the_old_files_where_it_fails(folder, tmp_path):
+    for file in ("requirements.in", "requirements-prod.in"):
+        mine = copy(folder, tmp_path / file)
+        before = [(mine / lock).read_text() for lock in ("requirements.txt", "requirements-prod.txt")]
+        (mine / file).write_text("flask==0.0.0.404\n")
+        sh("make lock", cwd=mine, ok=False)
+        assert [(mine / lock).read_text() for lock in ("requirements.txt", "requirements-prod.txt")] == before
+        assert not list(mine.glob("*.new"))

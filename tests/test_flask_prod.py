@@ -1,0 +1,109 @@
+"""LIFECYCLE=prod of 01-docker-flask and 02-docker-flask-alpine."""
+
+import json
+import os
+import re
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from conftest import ROOT, copy, sh
+from test_flask import FOLDERS, PAGE
+
+pytestmark = pytest.mark.parametrize("folder", FOLDERS)
+
+# What the tests add to a copy of flaskapp.py.
+SLOW_ROUTE = '''
+
+@app.route("/slow")
+def slow():
+    """Take five seconds, as a long request does."""
+    import time
+
+    time.sleep(5)
+    return "finished"
+
+'''
+
+
+@pytest.fixture
+def url(folder, name, port, tmp_path):
+    """Yield the address of a copy of the example that runs in production, with a slow route too."""
+    mine = copy(folder, tmp_path)
+    with (mine / "flaskapp.py").open("a") as source:
+        source.write(SLOW_ROUTE)
+    sh(f"make run LIFECYCLE=prod NAME={name} PORT={port} IMAGE={name}", cwd=mine)
+    return f"http://127.0.0.1:{port}"
+
+
+def test_make_run_serves_the_same_page_by_granian(url, name):
+    answer = requests.get(url, timeout=5)
+    assert answer.text == PAGE and "Werkzeug" not in answer.headers.get("Server", "")
+    assert "granian" in sh(f"docker exec {name} cat /proc/1/cmdline")
+
+
+def test_a_plain_docker_build_still_makes_the_tutorials_image(folder, name):
+    sh(f"docker build -t {name} .", cwd=ROOT / folder)
+    config = json.loads(sh(f"docker image inspect {name}"))[0]["Config"]
+    assert (config["Cmd"], config["StopSignal"]) == (["flask", "run"], "SIGINT")
+    assert "No module named granian" in sh(f"docker run --rm {name} python -m granian", ok=False)
+
+
+def test_the_folder_names_its_tags(folder):
+    alpine = "alpine-" if "alpine" in folder else ""
+    printed = sh("make -n run LIFECYCLE=prod", cwd=ROOT / folder)
+    assert re.search(rf'--target "prod" .* -t "flask-example:{alpine}prod"', printed)
+
+
+def test_runs_without_root_without_rights_and_without_a_place_to_write(url, name):
+    status = sh(f"docker exec {name} cat /proc/1/status")
+    found = dict(line.split()[:2] for line in status.splitlines() if len(line.split()) > 1)
+    assert found["Uid:"] != "0" and found["NoNewPrivs:"] == "1" and found["Seccomp:"] == "2"
+    assert int(found["CapEff:"], 16) == int(found["CapBnd:"], 16) == 0
+    assert "Read-only file system" in sh(f"docker exec {name} touch /home/myuser/file", ok=False)
+
+
+def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(url, name):
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(sh, f"docker wait {name}")
+        slow = pool.submit(requests.get, f"{url}/slow", timeout=30)
+        time.sleep(1)  # so that the request is under way
+        sh(f"docker stop {name}")
+        assert (slow.result().status_code, slow.result().text) == (200, "finished")
+        assert waiting.result() == "0"
+
+
+def test_a_worker_that_dies_is_replaced_and_the_server_goes_on(url, name):
+    before = workers(name)
+    assert len(before) == 2
+    os.kill(int(before[0]), signal.SIGKILL)  # the engine runs on this machine: these are its own pids
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (len(workers(name)) < 2 or before[0] in workers(name)):
+        time.sleep(0.1)
+    assert len(workers(name)) == 2 and before[1] in workers(name)
+    assert requests.get(url, timeout=5).text == PAGE
+
+
+def workers(name):
+    """Return the pids of a container's processes that have a parent in it, in order."""
+    top = sh(f"docker top {name} -eo pid,ppid").split()[2:]
+    parents = dict(zip(top[0::2], top[1::2], strict=True))
+    return sorted(pid for pid, parent in parents.items() if parent in parents)
+
+
+def test_the_number_of_workers_is_set_by_the_environment(folder, name):
+    sh(f"docker build --target prod -t {name} .", cwd=ROOT / folder)
+    sh(f"docker run -d --name {name} -e GRANIAN_WORKERS=1 {name}")
+    deadline = time.monotonic() + 20
+    while "Started worker-1" not in sh(f"docker logs {name}") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "Started worker-1" in sh(f"docker logs {name}") and "worker-2" not in sh(f"docker logs {name}")
+
+
+def test_production_has_the_versions_of_the_dev_lock(folder):
+    pins = re.compile(r"^([\w.-]+==\S+)", re.MULTILINE)
+    dev = set(pins.findall((ROOT / folder / "requirements.txt").read_text()))
+    prod = set(pins.findall((ROOT / folder / "requirements-prod.txt").read_text()))
+    assert dev < prod and {pin.split("==")[0] for pin in prod - dev} == {"granian"}
