@@ -72,6 +72,8 @@ lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/ruff check --config tests/ruff.toml . && .venv/bin/ruff format --config tests/ruff.toml --check .
 	.venv/bin/yamllint -c tests/yamllint.yaml --strict .
 	@cd 03-docker-compose-django && docker compose config -q
+	@cd 03-docker-compose-django && docker compose --env-file ../secrets/secrets.txt \
+	  -f docker-compose.yaml -f docker-compose.prod.yaml --profile database config -q
 
 # The file is a mark: it says with which requirements the environment was made.
 .venv/pytest .venv/lint: .venv/%: tests/%-requirements.txt

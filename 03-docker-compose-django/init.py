@@ -68,6 +68,7 @@ def main():
         wait_for_database()
         # Several containers may start at once. The lock lets one of them at the tables; PostgreSQL frees it should that one die.
         with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")  # waiting for the lock, and a migration, may take their time
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             call_command("migrate", interactive=False)
             create_superuser()

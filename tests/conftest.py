@@ -28,6 +28,10 @@ DJANGO_SUPERUSER_PASSWORD=appnameOtwEgXAAPj5ZLmsQ
 LIFECYCLE=dev
 """
 
+# Words that stand nowhere else, to be searched for where no password belongs.
+POSTGRES_CANARY = "canary-of-the-database"
+KEY_CANARY = "canary-of-the-secret-key-which-django-wants-to-have-fifty-characters-0123456789"
+
 
 def sh(command, cwd=ROOT, ok=True, **options):
     """Run a command line as a person would type it, in the folder cwd; return what it printed, both streams together.
@@ -98,6 +102,12 @@ class Project:
             "DB_PORT": str(self.db_port),
         }
 
+    def production(self):
+        """Make this a production project: with the two secrets that the tutorial's file lacks, and passwords of its own."""
+        text = TUTORIAL_SECRETS.replace("appnameKTh1PjVmECYKnZna", POSTGRES_CANARY)
+        self.secrets.write_text(f"{text}DJANGO_SECRET_KEY={KEY_CANARY}\nDJANGO_ALLOWED_HOSTS=localhost,127.0.0.1\n")
+        self.variables["LIFECYCLE"] = "prod"
+
     def sh(self, command, **options):
         """Run a command line in the project's folder, with its names and ports in the environment."""
         return sh(command, cwd=self.folder, env={**os.environ, **self.variables}, **options)
@@ -108,6 +118,10 @@ class Project:
 
     def remove(self):
         """Remove all that the project has, whatever state a test left it in."""
+        if self.variables.get("LIFECYCLE") == "prod":
+            self.production()
+            self.sh("echo yes | make clean", stdin=None)
+            del self.variables["LIFECYCLE"]
         self.secrets.write_text(TUTORIAL_SECRETS)
         self.sh("docker compose kill")
         self.sh("make clean")

@@ -1,0 +1,52 @@
+"""What production changes in settings.py. docker-compose.prod.yaml chooses this module by DJANGO_SETTINGS_MODULE."""
+
+import os
+
+from django.core.files.storage import FileSystemStorage
+
+from codesolid_demo.config import get_config
+from codesolid_demo.settings import *
+from codesolid_demo.settings import BASE_DIR, DATABASES
+
+# The tutorial's and the example's passwords are known to everybody.
+for key in ('DJANGO_SECRET_KEY', 'POSTGRES_PASSWORD'):
+    if get_config(key) in ('change-me', 'appnameKTh1PjVmECYKnZna'):
+        raise KeyError(f'{key} is the published one of the example: choose your own in secrets/secrets.txt')
+
+DEBUG = False
+SECRET_KEY = get_config('DJANGO_SECRET_KEY')
+ALLOWED_HOSTS = get_config('DJANGO_ALLOWED_HOSTS').split(',')
+
+# Milliseconds: a query that takes longer is cancelled, instead of holding its worker. TLS to the database where it is asked for.
+DATABASES['default']['OPTIONS'] |= {
+    'options': '-c statement_timeout=15000',
+    'sslmode': os.getenv('POSTGRES_SSLMODE', 'prefer'),
+}
+
+# Each file's name holds a hash of its content, so that browsers may keep it for a year. The list of names is not served.
+STATIC_ROOT = BASE_DIR / 'static'
+STORAGES = {
+    'default': {'BACKEND': 'django.core.files.storage.FileSystemStorage'},
+    'staticfiles': {
+        'BACKEND': 'django.contrib.staticfiles.storage.ManifestStaticFilesStorage',
+        'OPTIONS': {'manifest_storage': FileSystemStorage(location=BASE_DIR / 'manifest')},
+    },
+}
+
+# To stdout, where `docker compose logs` finds it: without this, Django mails errors to administrators that nobody has named.
+LOGGING = {
+    'version': 1,
+    'disable_existing_loggers': False,
+    'handlers': {'stdout': {'class': 'logging.StreamHandler', 'stream': 'ext://sys.stdout'}},
+    'root': {'handlers': ['stdout'], 'level': 'INFO'},
+}
+
+# DJANGO_HTTPS=1 where a proxy in front ends TLS, and says so in this header (it must overwrite the one that clients send).
+if os.getenv('DJANGO_HTTPS') == '1':
+    SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31536000
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    # Subdomains (W005) and browsers' preload lists (W021) bind more than this site: that is for the domain's owner to choose.
+    SILENCED_SYSTEM_CHECKS = ['security.W005', 'security.W021']

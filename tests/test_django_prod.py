@@ -1,0 +1,214 @@
+"""LIFECYCLE=prod of 03-docker-compose-django."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+import requests
+from conftest import DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, Project, sh
+from test_django import PASSWORD, log_in
+
+CANARIES = [POSTGRES_CANARY, KEY_CANARY, PASSWORD]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """Yield a project that is up in production."""
+    one = Project(tmp_path_factory.mktemp("production"))
+    one.production()
+    one.sh("make up")
+    yield one
+    one.remove()
+
+
+@pytest.fixture
+def prod(project):
+    """Return a production project of the test's own, nothing started yet."""
+    project.production()
+    return project
+
+
+def container(shop, service):
+    """Return what `docker container inspect` says of a service's container."""
+    name = f"{shop.name}-django" if service == "frontend" else f"{shop.name}-backend-1"
+    return json.loads(sh(f"docker container inspect {name}"))[0]
+
+
+def test_the_admin_takes_the_superuser_and_the_start_page_is_gone(shop):
+    assert "Site administration" in log_in(shop.url)
+    assert requests.get(shop.url, timeout=5).status_code == 404
+    assert "DEBUG" not in requests.get(f"{shop.url}/nowhere", timeout=5).text
+
+
+def test_an_unknown_host_gets_a_400(shop):
+    assert requests.get(f"{shop.url}/admin/login/", headers={"Host": "elsewhere"}, timeout=5).status_code == 400
+
+
+def test_static_files_have_hashed_names_and_may_be_kept_for_a_year(shop):
+    page = requests.get(f"{shop.url}/admin/login/", timeout=5).text
+    files = re.findall(r'"(/static/[^"]+)"', page)
+    assert files and all(re.search(r"\.[0-9a-f]{12}\.", file) for file in files)
+    for file in files:
+        answer = requests.get(shop.url + file, timeout=5)
+        assert answer.status_code == 200 and "max-age=31536000" in answer.headers["Cache-Control"]
+    assert requests.get(f"{shop.url}/static/staticfiles.json", timeout=5).status_code == 404
+
+
+def test_no_container_has_a_secret_in_its_environment(shop):
+    shown = json.dumps([container(shop, "frontend"), container(shop, "backend")])
+    assert "appname_db" in shown  # the search works
+    assert not any(canary in shown for canary in CANARIES)
+
+
+def test_no_secret_in_the_image(shop):
+    image = f"{shop.name}-frontend"
+    assert not any(canary in sh(f"docker history --no-trunc {image}; docker image inspect {image}") for canary in CANARIES)
+    search = f"docker save {image} | tar -xO --wildcards '*' | grep -ac "
+    assert int(sh(search + "published.one.of.the.example", ok=None)) > 0  # the search works
+    for canary in CANARIES:
+        assert sh(search + canary, ok=None) == "0"
+
+
+@pytest.mark.parametrize("service", ["frontend", "backend"])
+def test_services_are_hardened(shop, service):
+    one = container(shop, service)
+    host = one["HostConfig"]
+    assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["Memory"] > 0 and host["NanoCpus"] > 0 and host["PidsLimit"] > 0
+    assert host["RestartPolicy"]["Name"] == "always" and host["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10m"}
+    status = shop.sh(f"docker compose exec -T {service} cat /proc/1/status").splitlines()
+    found = dict(line.split()[:2] for line in status if len(line.split()) > 1)
+    assert found["Uid:"] != "0" and int(found["CapEff:"], 16) == 0 and found["NoNewPrivs:"] == "1"
+    server = shop.sh(f"docker compose exec -T {service} cat /proc/1/cmdline")
+    assert ("granian" if service == "frontend" else "postgres") in server and not server.startswith(("sh", "/bin/sh"))
+
+
+def test_the_database_is_not_published_and_has_no_way_out(shop):
+    assert container(shop, "backend")["HostConfig"]["PortBindings"] in ({}, None)
+    network = json.loads(sh(f"docker network inspect {shop.name}_database"))[0]
+    assert network["Internal"]
+    assert list(container(shop, "backend")["NetworkSettings"]["Networks"]) == [f"{shop.name}_database"]
+
+
+def test_the_application_owns_its_database_and_nothing_more(shop):
+    ask = "docker compose exec -T backend psql -Atc "
+    assert shop.sh(ask + "\"select rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname = 'appname'\"") == "f|f|f"
+    assert shop.sh(ask + "\"select rolpassword is null from pg_authid where rolname = 'postgres'\"") == "t"
+    owner = "select pg_get_userbyid(datdba) from pg_database where datname = 'appname_db'"
+    assert shop.sh(f'{ask} "{owner}"') == "appname"
+
+
+def test_manage_check_deploy_has_no_warning_with_https(shop):
+    shop.sh("docker compose exec -T -e DJANGO_HTTPS=1 frontend python manage.py check --deploy --fail-level WARNING")
+    said = shop.sh("docker compose exec -T frontend python manage.py check --deploy --fail-level WARNING", ok=False)
+    assert "security.W" in said  # the check works
+
+
+def test_a_killed_server_comes_back_by_itself(shop):
+    os.kill(container(shop, "frontend")["State"]["Pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if requests.get(f"{shop.url}/admin/login/", timeout=5).status_code == 200:
+                break
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    assert "Site administration" in log_in(shop.url)
+    assert container(shop, "frontend")["RestartCount"] == 1
+
+
+def test_down_ends_both_with_exit_code_0_and_keeps_the_data(prod):
+    prod.sh("make up")
+    make_table = "create table kept as select 42 as answer"
+    prod.sh(f'docker compose exec -T backend psql -q -d appname_db -c "{make_table}"')
+    prod.sh("docker compose stop")
+    codes = [container(prod, service)["State"]["ExitCode"] for service in ("frontend", "backend")]
+    assert codes == [0, 0]
+    prod.sh("make down")
+    prod.sh("make up")
+    assert prod.sh('docker compose exec -T backend psql -At -d appname_db -c "select answer from kept"') == "42"
+    assert prod.sh("echo no | make clean", stdin=None, ok=False)
+    assert f"{prod.name}_database" in sh("docker volume ls -q")
+    prod.sh("echo yes | make clean", stdin=None)
+    assert f"{prod.name}_database" not in sh("docker volume ls -q")
+
+
+@pytest.mark.parametrize("key", ["DJANGO_ALLOWED_HOSTS", "POSTGRES_DB", "DJANGO_SECRET_KEY", "POSTGRES_PASSWORD"])
+def test_a_missing_key_is_named(prod, key):
+    prod.secrets.write_text(re.sub(f"^{key}=.*\n", "", prod.secrets.read_text(), flags=re.MULTILINE))
+    assert re.search(rf"(error|required variable).*{key}", prod.sh("timeout 60 make up", ok=False))
+
+
+def test_the_published_passwords_are_refused(prod):
+    prod.secrets.write_text(prod.secrets.read_text().replace(POSTGRES_CANARY, "appnameKTh1PjVmECYKnZna"))
+    assert "POSTGRES_PASSWORD is the published one of the example" in prod.sh("timeout 60 make up", ok=False)
+
+
+def test_an_external_database_leaves_backend_out(prod, name):
+    network = f"{prod.name}_default"
+    password = "-e POSTGRES_USER=appname -e POSTGRES_DB=appname_db -e POSTGRES_PASSWORD"
+    labels = f"--label com.docker.compose.network=default --label com.docker.compose.project={prod.name}"
+    sh(f"docker network create {labels} {network}")
+    sh(
+        f"docker run -d --name {name} --network {network} {password} postgres:17-trixie",
+        env={**os.environ, "POSTGRES_PASSWORD": POSTGRES_CANARY},
+    )
+    prod.secrets.write_text(prod.secrets.read_text().replace("REMOTE_HOST=backend", f"REMOTE_HOST={name}"))
+    prod.sh("make up")
+    assert "Site administration" in log_in(prod.url)
+    assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
+    sh(f"docker rm -f -v {name}")
+
+
+# get_config, as a function
+
+
+@pytest.fixture
+def get_config(monkeypatch):
+    """Return the example's get_config; the environment is put back afterwards."""
+    path = ROOT / DJANGO / "codesolid_demo/codesolid_demo/config.py"
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for key in ("KEY", "KEY_FILE"):
+        monkeypatch.delenv(key, raising=False)
+    return module.get_config
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [(b"word", "word"), (b"word\r\nsecond line\n", "word"), (b" p$w 'd\" #@:/\\ \n", " p$w 'd\" #@:/\\ "), ("ü€".encode(), "ü€")],
+)
+def test_get_config_takes_a_files_first_line_as_it_is(get_config, monkeypatch, tmp_path, content, value):
+    (tmp_path / "key").write_bytes(content)
+    monkeypatch.setenv("KEY_FILE", str(tmp_path / "key"))
+    assert get_config("KEY") == value
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"\xfc"])
+def test_get_config_names_the_key_whose_file_has_no_value(get_config, monkeypatch, tmp_path, content):
+    (tmp_path / "key").write_bytes(content)
+    monkeypatch.setenv("KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(KeyError, match="KEY"):
+        get_config("KEY")
+
+
+def test_get_config_names_a_key_that_is_missing_or_set_twice(get_config, monkeypatch):
+    with pytest.raises(KeyError, match="KEY is missing or empty"):
+        get_config("KEY")
+    monkeypatch.setenv("KEY_FILE", "/nowhere")
+    with pytest.raises(KeyError, match="KEY_FILE=/nowhere cannot be read"):
+        get_config("KEY")
+    monkeypatch.setenv("KEY", "word")
+    with pytest.raises(KeyError, match="KEY and KEY_FILE are both set"):
+        get_config("KEY")
+
+
+def test_the_tutorials_secrets_lack_what_production_needs(project):
+    project.production()
+    project.secrets.write_text(TUTORIAL_SECRETS)
+    assert "DJANGO_ALLOWED_HOSTS" in project.sh("timeout 60 make up", ok=False)
