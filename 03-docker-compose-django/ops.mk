@@ -3,7 +3,7 @@ LIFECYCLE      ?= dev
 POSTGRES_IMAGE ?= postgres:17-trixie
 PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 
-.PHONY: manage lock clean
+.PHONY: manage watch check backup restore lock clean
 
 # For production Compose reads a second file over the first, takes what is no secret from secrets.txt by ${...}, and mounts each
 # password as a file of its own. An external database (POSTGRES_REMOTE_HOST) leaves the service `backend` out.
@@ -23,6 +23,32 @@ endif
 manage: $(SECRETS) mine ## Run manage.py: make manage ARGS="startapp blog"
 	docker compose run --rm $$(test -t 0 || echo -T) --user "$$(id -u):$$(id -g)" -e PYTHONDONTWRITEBYTECODE=1 \
 	  -v "$(CURDIR)/codesolid_demo:/app" frontend python manage.py $(ARGS)
+
+watch: $(SECRETS) mine ## Start, and show every edit of the code in the running container
+	docker compose up -d --build --wait && docker compose watch
+
+# In a project of its own, which is gone afterwards.
+check: ## Run Django's tests in production's image, against a PostgreSQL of their own
+	@compose="docker compose -p check-$$$$ -f docker-compose.check.yaml"; trap 'exit 130' INT TERM; \
+	trap "$$compose --progress quiet down --rmi local --volumes" EXIT; \
+	$$compose run --rm --build $$(test -t 0 || echo -T) tests
+
+# Development's superuser is POSTGRES_USER; production's is postgres, and the application's user and database are in APP_*.
+backup: $(SECRETS) mine ## Write the database into a file in backups/
+	@mkdir -p backups && chmod 700 backups && umask 077 && file=backups/$$(date +%Y-%m-%d-%H%M%S).dump && \
+	{ docker compose exec -T backend sh -c 'pg_dump -Fc --no-owner -U "$$POSTGRES_USER" "$${APP_DB:-$$POSTGRES_DB}"' > "$$file.new" \
+	  && mv "$$file.new" "$$file" && echo "made $$file"; } || { rm -f "$$file.new"; exit 1; }
+
+# Into a new database, which takes the old one's name when all of it is there: where that fails, the old one stays.
+restore: $(SECRETS) mine ## Take the database from a file, the web server stopped: make restore FILE=backups/...
+	@test -f "$(FILE)" || { echo "error: FILE=$(FILE) is not there: make restore FILE=backups/..." >&2; exit 1; }
+	docker compose stop frontend
+	@docker compose exec -T backend sh -ec 'db="$${APP_DB:-$$POSTGRES_DB}" owner="$${APP_USER:-$$POSTGRES_USER}"; \
+	  export PGUSER="$$POSTGRES_USER" PGDATABASE=postgres; \
+	  dropdb --if-exists "$$db-new"; createdb -O "$$owner" "$$db-new"; \
+	  pg_restore --no-owner --role "$$owner" --single-transaction -d "$$db-new"; \
+	  dropdb --force "$$db"; psql -qc "ALTER DATABASE \"$$db-new\" RENAME TO \"$$db\""' < "$(FILE)"; \
+	status=$$?; docker compose start frontend; exit $$status
 
 # In a container, so that you need no Python; through stdin and stdout, so that the files are yours and not root's. Production
 # gets the versions of requirements.txt, and what it needs besides.

@@ -55,7 +55,7 @@ def free_port():
 
 def copy(folder, into):
     """Copy one example folder out of the checkout, without what git ignores; return where it is."""
-    ignored = shutil.ignore_patterns("data", "__pycache__", "*.new")
+    ignored = shutil.ignore_patterns("data", "backups", "__pycache__", "*.new")
     return Path(shutil.copytree(ROOT / folder, Path(into) / folder, ignore=ignored))
 
 
