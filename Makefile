@@ -9,9 +9,10 @@ SUFFIX       ?=
 # From a mirror of Docker Hub, PYTHON_IMAGE and POSTGRES_IMAGE are given as in the folders; Alpine's Python under this name.
 ALPINE_IMAGE ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' 02-docker-flask-alpine/Dockerfile)
 
-flask  := $(MAKE) -C 01-docker-flask NAME=flask$(SUFFIX) IMAGE=flask-example$(SUFFIX):latest PORT=$(FLASK_PORT)
-alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) IMAGE=flask-example$(SUFFIX):alpine PORT=$(ALPINE_PORT) \
-          PYTHON_IMAGE=$(ALPINE_IMAGE)
+flask  := $(MAKE) -C 01-docker-flask NAME=flask$(SUFFIX) PORT=$(FLASK_PORT) \
+          IMAGE=flask-example$(SUFFIX):$(if $(filter prod,$(LIFECYCLE)),prod,latest)
+alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) PORT=$(ALPINE_PORT) \
+          IMAGE=flask-example$(SUFFIX):$(if $(filter prod,$(LIFECYCLE)),alpine-prod,alpine) PYTHON_IMAGE=$(ALPINE_IMAGE)
 django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX)
 
@@ -45,7 +46,7 @@ ps: ## List the containers of the three examples
 	@test ! -f secrets/secrets.txt || $(django) --no-print-directory ps
 
 clean: down ## Remove the containers, images, network and DATA of the three examples; secrets/ stays
-	@for image in flask-example$(SUFFIX):latest flask-example$(SUFFIX):alpine; do \
+	@for tag in latest alpine prod alpine-prod; do image=flask-example$(SUFFIX):$$tag; \
 	  docker image inspect $$image >/dev/null 2>&1 && docker image rm $$image || true; done
 	@test ! -f secrets/secrets.txt || $(django) clean
 	rm -rf .venv
