@@ -20,7 +20,7 @@ django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help up down ps clean secrets doctor test lint
+.PHONY: help up down ps clean secrets doctor test bench lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -67,6 +67,9 @@ doctor: ## Say what is missing or in the way: docker, an engine, Compose, ports,
 test: .venv/pytest ## Run the tests: real containers, some minutes
 	.venv/bin/pytest tests $(ARGS)
 
+bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: ten minutes
+	.venv/bin/python tests/bench/bench.py $(ARGS)
+
 lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/shellcheck */*.sh tests/*.sh tests/engine/images/*/*.sh
@@ -77,7 +80,7 @@ lint: .venv/lint secrets ## Check the style of every file
 	  -f docker-compose.yaml -f docker-compose.prod.yaml --profile database config -q
 
 # The file is a mark: it says with which requirements the environment was made.
-.venv/pytest .venv/lint: .venv/%: tests/%-requirements.txt
+.venv/pytest .venv/bench .venv/lint: .venv/%: tests/%-requirements.txt
 	@test -x .venv/bin/python || python3 -m venv .venv || { rm -rf .venv; \
 	  echo "error: python3 -m venv failed. On Debian: apt-get install python3-venv" >&2; exit 1; }
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<

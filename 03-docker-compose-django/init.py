@@ -1,5 +1,7 @@
 """Prepare the database: wait until it answers, migrate it, create the superuser. start.sh runs this before the server."""
 
+import hashlib
+import os
 import sys
 import time
 
@@ -26,6 +28,20 @@ FAIL = {
     "does not exist": "it has no database POSTGRES_DB. If you changed the name after the first start: the data folder keeps"
     " the one that it was made with",
 }
+
+# The passwords that everybody knows: secrets.example's, and the tutorial's two, as SHA-256, so that no image holds them.
+PUBLISHED = {
+    hashlib.sha256(b"change-me").hexdigest(),
+    "11285fa9380b0a09d90b5375c64802164773f61fee67299aa01646a8498e0a75",
+    "f91eba1bfe2941831dafe39ef367da9dafbf10ed87968130868e1acedf4704d4",
+}
+
+
+def refuse_published_passwords():
+    """Raise KeyError, naming the key, where a password of the examples came along into production."""
+    for key in ("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"):
+        if hashlib.sha256(get_config(key).encode()).hexdigest() in PUBLISHED:
+            raise KeyError(f"{key} is the published one of the examples: choose your own in secrets/secrets.txt")
 
 
 def wait_for_database():
@@ -64,6 +80,8 @@ def create_superuser():
 def main():
     """Prepare the database."""
     try:
+        if os.getenv("LIFECYCLE") == "prod":
+            refuse_published_passwords()
         django.setup()
         wait_for_database()
         # Several containers may start at once. The lock lets one of them at the tables; PostgreSQL frees it should that one die.

@@ -30,6 +30,7 @@ LIFECYCLE=dev
 
 # Words that stand nowhere else, to be searched for where no password belongs.
 POSTGRES_CANARY = "canary-of-the-database"
+ADMIN_CANARY = "canary-of-the-administrator"
 KEY_CANARY = "canary-of-the-secret-key-which-django-wants-to-have-fifty-characters-0123456789"
 
 
@@ -105,6 +106,7 @@ class Project:
     def production(self):
         """Make this a production project: with the two secrets that the tutorial's file lacks, and passwords of its own."""
         text = TUTORIAL_SECRETS.replace("appnameKTh1PjVmECYKnZna", POSTGRES_CANARY)
+        text = text.replace("appnameOtwEgXAAPj5ZLmsQ", ADMIN_CANARY)
         self.secrets.write_text(f"{text}DJANGO_SECRET_KEY={KEY_CANARY}\nDJANGO_ALLOWED_HOSTS=localhost,127.0.0.1\n")
         self.variables["LIFECYCLE"] = "prod"
 

@@ -9,10 +9,10 @@ import time
 
 import pytest
 import requests
-from conftest import DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, Project, sh
-from test_django import PASSWORD, log_in
+from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, Project, sh
+from test_django import log_in
 
-CANARIES = [POSTGRES_CANARY, KEY_CANARY, PASSWORD]
+CANARIES = [POSTGRES_CANARY, KEY_CANARY, ADMIN_CANARY]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def container(shop, service):
 
 
 def test_the_admin_takes_the_superuser_and_the_start_page_is_gone(shop):
-    assert "Site administration" in log_in(shop.url)
+    assert "Site administration" in log_in(shop.url, ADMIN_CANARY)
     assert requests.get(shop.url, timeout=5).status_code == 404
     assert "DEBUG" not in requests.get(f"{shop.url}/nowhere", timeout=5).text
 
@@ -68,7 +68,7 @@ def test_no_secret_in_the_image(shop):
     image = f"{shop.name}-frontend"
     assert not any(canary in sh(f"docker history --no-trunc {image}; docker image inspect {image}") for canary in CANARIES)
     search = f"docker save {image} | tar -xO --wildcards '*' | grep -ac "
-    assert int(sh(search + "published.one.of.the.example", ok=None)) > 0  # the search works
+    assert int(sh(search + "refuse_published_passwords", ok=None)) > 0  # the search works
     for canary in CANARIES:
         assert sh(search + canary, ok=None) == "0"
 
@@ -117,7 +117,7 @@ def test_a_killed_server_comes_back_by_itself(shop):
                 break
         except requests.ConnectionError:
             time.sleep(0.1)
-    assert "Site administration" in log_in(shop.url)
+    assert "Site administration" in log_in(shop.url, ADMIN_CANARY)
     assert container(shop, "frontend")["RestartCount"] == 1
 
 
@@ -143,9 +143,17 @@ def test_a_missing_key_is_named(prod, key):
     assert re.search(rf"(error|required variable).*{key}", prod.sh("timeout 60 make up", ok=False))
 
 
-def test_the_published_passwords_are_refused(prod):
-    prod.secrets.write_text(prod.secrets.read_text().replace(POSTGRES_CANARY, "appnameKTh1PjVmECYKnZna"))
-    assert "POSTGRES_PASSWORD is the published one of the example" in prod.sh("timeout 60 make up", ok=False)
+@pytest.mark.parametrize(
+    ("key", "canary", "published"),
+    [
+        ("POSTGRES_PASSWORD", POSTGRES_CANARY, "appnameKTh1PjVmECYKnZna"),
+        ("DJANGO_SUPERUSER_PASSWORD", ADMIN_CANARY, "appnameOtwEgXAAPj5ZLmsQ"),
+        ("DJANGO_SECRET_KEY", KEY_CANARY, "change-me"),
+    ],
+)
+def test_the_published_passwords_are_refused(prod, key, canary, published):
+    prod.secrets.write_text(prod.secrets.read_text().replace(canary, published))
+    assert f"{key} is the published one of the examples" in prod.sh("timeout 60 make up", ok=False)
 
 
 def test_an_external_database_leaves_backend_out(prod, name):
@@ -159,7 +167,7 @@ def test_an_external_database_leaves_backend_out(prod, name):
     )
     prod.secrets.write_text(prod.secrets.read_text().replace("REMOTE_HOST=backend", f"REMOTE_HOST={name}"))
     prod.sh("make up")
-    assert "Site administration" in log_in(prod.url)
+    assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
     assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
     sh(f"docker rm -f -v {name}")
 

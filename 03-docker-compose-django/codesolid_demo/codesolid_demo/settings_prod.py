@@ -8,11 +8,6 @@ from codesolid_demo.config import get_config
 from codesolid_demo.settings import *
 from codesolid_demo.settings import BASE_DIR, DATABASES
 
-# The tutorial's and the example's passwords are known to everybody.
-for key in ('DJANGO_SECRET_KEY', 'POSTGRES_PASSWORD'):
-    if get_config(key) in ('change-me', 'appnameKTh1PjVmECYKnZna'):
-        raise KeyError(f'{key} is the published one of the example: choose your own in secrets/secrets.txt')
-
 DEBUG = False
 SECRET_KEY = get_config('DJANGO_SECRET_KEY')
 ALLOWED_HOSTS = get_config('DJANGO_ALLOWED_HOSTS').split(',')
