@@ -67,7 +67,7 @@ doctor: ## Say what is missing or in the way: docker, an engine, Compose, ports,
 test: .venv/pytest ## Run the tests: real containers, some minutes
 	.venv/bin/pytest tests $(ARGS)
 
-bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: ten minutes
+bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: eight minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
 lint: .venv/lint secrets ## Check the style of every file

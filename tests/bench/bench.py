@@ -1,0 +1,295 @@
+"""Measure the examples beside the tutorial's own way and the usual alternative; `make bench` calls it: bench.py [ROUNDS].
+
+Rounds are interleaved, so that a machine's moods hit all alike. Prints a table of medians (least to greatest) and writes
+results.json beside this file. Everything it makes is named bench-... and removed at the end.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tabulate import tabulate
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent.parent
+FLASK, DJANGO = ROOT / "01-docker-flask", ROOT / "03-docker-compose-django"
+BASE = "python:3.13-slim-trixie"
+LOAD = "-t 2 -c 16 -d 5s"  # wrk: two threads, sixteen connections, five seconds
+WORD = "a-word-for-the-benchmark-only-that-nobody-keeps-0123456789"
+SECRETS = f"""\
+POSTGRES_USER=appname
+POSTGRES_PASSWORD={WORD}
+POSTGRES_DB=appname_db
+PGDATA=/var/lib/postgresql/data/pgdata
+POSTGRES_REMOTE_HOST=backend
+POSTGRES_PORT=5432
+DJANGO_SETTINGS_MODULE=codesolid_demo.settings
+DJANGO_SUPERUSER=appname_admin
+DJANGO_SUPERUSER_EMAIL=your_email@example.com
+DJANGO_SUPERUSER_PASSWORD={WORD}
+DJANGO_SECRET_KEY={WORD}
+DJANGO_ALLOWED_HOSTS=bench-target,localhost,127.0.0.1
+"""
+
+
+def sh(command, cwd=ROOT, **more):
+    """Run a command line; return what it printed. Raises CalledProcessError, after showing the output, where it fails."""
+    done = subprocess.run(
+        command, shell=True, cwd=cwd, env={**os.environ, **more}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode:
+        print(done.stdout + done.stderr, file=sys.stderr)
+    done.check_returncode()
+    return done.stdout.strip()
+
+
+def seconds(action):
+    """Return how long a call takes, in seconds."""
+    begun = time.monotonic()
+    action()
+    return time.monotonic() - begun
+
+
+def first_200(url, limit=120):
+    """Wait until a page of 127.0.0.1 answers with 200. Raises TimeoutError after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=5) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"{url} did not answer with 200 within {limit} s")
+
+
+class Stack:
+    """A copy of the Django folder that runs as a Compose project of its own: the tutorial's way, or ours in dev or prod."""
+
+    def __init__(self, kind, folder, port):
+        """Make the copy in `folder`; kind is tutorial, dev or prod."""
+        self.kind, self.port = kind, port
+        self.folder = Path(shutil.copytree(DJANGO, folder / kind / "django", ignore=shutil.ignore_patterns("data", "backups")))
+        secrets = folder / kind / "secrets"
+        secrets.mkdir()
+        (secrets / "secrets.txt").write_text(SECRETS)
+        self.variables = {
+            "COMPOSE_PROJECT_NAME": f"bench-{kind}",
+            "DJANGO_NAME": f"bench-{kind}",
+            "PORT": str(port),
+            "DB_PORT": "0",
+        }
+        if kind == "tutorial":
+            shutil.copy(BENCH / "tutorial-compose.yaml", self.folder / "docker-compose.yaml")
+            self.variables["BENCH_IMAGE"] = "bench-django-tutorial"
+        elif kind == "prod":
+            (secrets / "prod").mkdir()
+            for key in ("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"):
+                (secrets / "prod" / key).write_text(WORD)
+            self.variables |= {
+                "COMPOSE_FILE": "docker-compose.yaml:docker-compose.prod.yaml",
+                "COMPOSE_ENV_FILES": "../secrets/secrets.txt",
+                "COMPOSE_PROFILES": "database",
+            }
+        if kind != "tutorial":
+            self.compose("build")
+
+    def compose(self, words):
+        """Run docker compose in this project."""
+        return sh(f"docker compose {words}", cwd=self.folder, **self.variables)
+
+    def up(self):
+        """Return the seconds from `docker compose up -d` to the first 200."""
+
+        def start():
+            self.compose("up -d")
+            first_200(f"http://127.0.0.1:{self.port}/admin/login/")
+
+        return seconds(start)
+
+    def down(self):
+        """Return the seconds that `docker compose down` takes; the data stays."""
+        return seconds(lambda: self.compose("down"))
+
+    def empty(self):
+        """Remove the data."""
+        self.compose("down --volumes")
+        sh(f"docker run --rm -v '{self.folder}:/folder' postgres:17-trixie rm -rf /folder/data")
+
+
+def floor():
+    """Return the least an empty start can take: PostgreSQL to its first TCP answer, and init.py with the server, no containers.
+
+    Both run inside containers that are there already, one after the other.
+    """
+    environment = " ".join(f"-e {line}" for line in SECRETS.splitlines() if not line.startswith("PGDATA"))
+    sh("docker network create bench-floor")
+    try:
+        quiet = "--network bench-floor --network-alias"
+        sh(f"docker run -d --init --name bench-floor-db {quiet} backend {environment} --entrypoint sleep postgres:17-trixie 300")
+        web = f"--name bench-floor-web -p 127.0.0.1::8000 {quiet} frontend"
+        sh(f"docker run -d --init {web} {environment} bench-django-dev sleep 300")
+        port = sh("docker port bench-floor-web 8000").split(":")[-1]
+        inside = "until pg_isready -q -h 127.0.0.1; do sleep 0.02; done"
+
+        def database():
+            sh("docker exec -d bench-floor-db docker-entrypoint.sh postgres")
+            sh(f"docker exec bench-floor-db sh -c '{inside}'")
+
+        def server():
+            sh("docker exec -d bench-floor-web ./start.sh python manage.py runserver 0.0.0.0:8000")
+            first_200(f"http://127.0.0.1:{port}/admin/login/")
+
+        return seconds(database) + seconds(server)
+    finally:
+        sh("docker rm -f -v bench-floor-db bench-floor-web; docker network rm bench-floor")
+
+
+def load(image, path, options=""):
+    """Return the requests a second that wrk gets from a container of the image, over a network of their own."""
+    sh(f"docker run -d --rm --name bench-target --network bench-load {options} {image}")
+    try:
+        ready = f"docker run --rm --network bench-load bench-wrk -t 1 -c 1 -d 1s http://bench-target{path}"
+        deadline = time.monotonic() + 60
+        while "Requests/sec" not in (said := subprocess.run(ready, shell=True, capture_output=True, text=True).stdout):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{image} does not answer: {said}")
+        said = sh(f"docker run --rm --network bench-load bench-wrk {LOAD} http://bench-target{path}")
+        if "Non-2xx" in said or "Socket errors" in said:
+            raise ValueError(f"{image}: {said}")
+        return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+    finally:
+        sh("docker rm -f bench-target")
+
+
+def stop(image, port, options=""):
+    """Return the seconds that `docker stop` takes for an idle container, and its exit code."""
+    sh(f"docker run -d --name bench-stop -p 127.0.0.1::{port} {options} {image}")
+    try:
+        first_200(f"http://127.0.0.1:{sh(f'docker port bench-stop {port}').split(':')[-1]}/")
+        taken = seconds(lambda: sh("docker stop bench-stop"))
+        return taken, sh("docker container inspect -f '{{.State.ExitCode}}' bench-stop")
+    finally:
+        sh("docker rm -f bench-stop")
+
+
+def rebuild(kind, folder):
+    """Return the seconds from an edit of flaskapp.py to the new image."""
+    place = folder / f"edit-{kind}"
+    if not place.exists():
+        shutil.copytree(FLASK, place)
+        shutil.copy(BENCH / "tutorial-flask.Dockerfile", place)
+    source = place / "flaskapp.py"
+    source.write_text(f"{source.read_text()}\n# {time.time()}\n")
+    file = "tutorial-flask.Dockerfile" if kind == "tutorial" else "Dockerfile"
+    return seconds(lambda: sh(f"docker build -q -f {file} -t bench-edit-{kind} .", cwd=place))
+
+
+def added(image):
+    """Return the bytes that an image adds to its base, as `docker image inspect` counts them, in MB (10^6 bytes)."""
+    size = "docker image inspect -f '{{.Size}}' "
+    return (int(sh(size + image)) - int(sh(size + BASE))) / 1e6
+
+
+def build():
+    """Build every image that is measured."""
+    print("building the images", file=sys.stderr, flush=True)
+    sh(f"docker image inspect {BASE} > /dev/null || docker pull {BASE}")
+    for tag, folder, file, more in (
+        ("flask-dev", FLASK, "Dockerfile", ""),
+        ("flask-prod", FLASK, "Dockerfile", "--target prod"),
+        ("flask-tutorial", FLASK, BENCH / "tutorial-flask.Dockerfile", ""),
+        ("flask-gunicorn", FLASK, BENCH / "gunicorn-flask.Dockerfile", ""),
+        ("django-dev", DJANGO, "Dockerfile", ""),
+        ("django-prod", DJANGO, "Dockerfile", "--target prod"),
+        ("django-tutorial", DJANGO, BENCH / "tutorial-django.Dockerfile", ""),
+        ("django-gunicorn", DJANGO, BENCH / "gunicorn-django.Dockerfile", ""),
+        ("wrk", BENCH, BENCH / "wrk.Dockerfile", ""),
+    ):
+        sh(f"docker build -q -t bench-{tag} -f '{file}' {more} .", cwd=folder)
+
+
+def django_options():
+    """Return what the Django images want for the load: production's settings and a database."""
+    pairs = dict(line.split("=", 1) for line in SECRETS.splitlines())
+    pairs |= {"POSTGRES_REMOTE_HOST": "bench-database", "DJANGO_SETTINGS_MODULE": "codesolid_demo.settings_prod"}
+    return pairs
+
+
+def rounds(number, folder):
+    """Measure everything `number` times, in turn; return {measure: {variant: [value, ...]}}."""
+    found, stacks = {}, {kind: Stack(kind, folder, 18800 + n) for n, kind in enumerate(("tutorial", "dev", "prod"))}
+
+    def keep(measure, variant, value):
+        found.setdefault(measure, {}).setdefault(variant, []).append(value)
+        print(f"  {measure}: {variant}: {value:.2f}", file=sys.stderr, flush=True)
+
+    sh("docker network create bench-load")
+    words = " ".join(f"-e {key}={value}" for key, value in django_options().items())
+    sh(f"docker run -d --name bench-database --network bench-load {words.replace('PGDATA', 'UNUSED')} postgres:17-trixie")
+    try:
+        for turn in range(number):
+            print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)
+            for kind in ("prod", "gunicorn", "tutorial"):
+                keep("Flask, requests/s", kind, load(f"bench-flask-{kind}", ":8080/"))
+            keep("Django /admin/login/, requests/s", "prod", load("bench-django-prod", ":8000/admin/login/", words))
+            whitenoise = words.replace("settings_prod", "settings_whitenoise")
+            keep("Django /admin/login/, requests/s", "gunicorn", load("bench-django-gunicorn", ":8000/admin/login/", whitenoise))
+            keep("empty database to the first 200, s", "floor", floor())
+            for kind, stack in stacks.items():
+                stack.empty()
+                keep("empty database to the first 200, s", kind, stack.up())
+                keep("docker compose down, s", kind, stack.down())
+                keep("database there, to the first 200, s", kind, stack.up())
+                stack.down()
+            for kind in ("tutorial", "dev", "prod"):
+                taken, code = stop(f"bench-flask-{kind}", 8080)
+                keep(f"docker stop flask, s (exit code {code})", kind, taken)
+            for kind in ("tutorial", "dev"):
+                rebuild(kind, folder) if turn == 0 else None
+                keep("edit of flaskapp.py to the new image, s", kind, rebuild(kind, folder))
+    finally:
+        sh("docker rm -f -v bench-database; docker network rm bench-load")
+        for stack in stacks.values():
+            stack.empty()
+            stack.compose("down --rmi local")
+    for kind in ("tutorial", "dev", "prod"):
+        keep("MB added to the base: Flask", kind, added(f"bench-flask-{kind}"))
+        keep("MB added to the base: Django", kind, added(f"bench-django-{kind}"))
+    return found
+
+
+def cell(values):
+    """Return a table's cell for the values of one variant: their median, and the least and the greatest."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else ""
+
+
+def main():
+    """Run the benchmark, print its table, write its JSON."""
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        try:
+            build()
+            found = rounds(number, Path(folder))
+        finally:
+            sh("docker image ls -q 'bench-*' | sort -u | xargs -r docker image rm -f")
+    columns = ["tutorial", "gunicorn", "dev", "prod", "floor"]
+    rows = [[measure, *(cell(values.get(column)) for column in columns)] for measure, values in found.items()]
+    engine = sh("docker version -f '{{.Server.Version}}'")
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Docker Engine {engine}"
+    print(f"{machine}, {number} rounds: median (least-greatest)\n")
+    print(tabulate(rows, headers=["", *columns], tablefmt="github"))
+    (BENCH / "results.json").write_text(json.dumps({"machine": machine, "rounds": number, "results": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
