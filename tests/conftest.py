@@ -87,12 +87,12 @@ def port():
 class Project:
     """A copy of the Django folder with names, ports, secrets and data of its own. Its folder's path has a space in it."""
 
-    def __init__(self, base, secrets=TUTORIAL_SECRETS):
-        """Make the copy in the folder `base`, with a secrets file of these words."""
+    def __init__(self, base):
+        """Make the copy in the folder `base`, with the tutorial's secrets file."""
         self.folder = copy(DJANGO, base / "a clone")
         self.secrets = self.folder.parent / "secrets" / "secrets.txt"
         self.secrets.parent.mkdir()
-        self.secrets.write_text(secrets)
+        self.secrets.write_text(TUTORIAL_SECRETS)
         self.name = f"test-{uuid.uuid4().hex[:8]}"
         self.port, self.db_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -225,7 +225,8 @@ def launch():
         time.sleep(0.05)
     # An engine that starts empties Docker's chains, in which other engines on this machine have rules: give them theirs back.
     for table, before in firewall.items():
-        lost = [rule for rule in before if rule.startswith("-A DOCKER") and rule not in rules(table)]
+        now = rules(table)
+        lost = [rule for rule in before if rule.startswith("-A DOCKER") and rule not in now]
         for rule in reversed(lost):
             iptables(table, "-I", *shlex.split(rule)[1:])
 
