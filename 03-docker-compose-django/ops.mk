@@ -1,5 +1,6 @@
 # The rarer operations, and production; the Makefile includes this file.
 LIFECYCLE      ?= dev
+BACKEND        := backend
 POSTGRES_IMAGE ?= postgres:17-trixie
 PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 
@@ -11,6 +12,7 @@ ifeq ($(LIFECYCLE),prod)
   export COMPOSE_FILE      := docker-compose.yaml:docker-compose.prod.yaml
   export COMPOSE_ENV_FILES := $(SECRETS)
   export COMPOSE_PROFILES  := $(shell grep -q '^POSTGRES_REMOTE_HOST=backend$$' $(SECRETS) 2>/dev/null && echo database)
+  BACKEND   := $(if $(COMPOSE_PROFILES),backend)
   PASSWORDS := $(addprefix ../secrets/prod/,POSTGRES_PASSWORD DJANGO_SUPERUSER_PASSWORD DJANGO_SECRET_KEY)
 up run mine: $(PASSWORDS)
 endif
@@ -21,6 +23,7 @@ endif
 
 # Run on your files, not on the image's copy, and as you: so what it writes is there, and yours.
 manage: $(SECRETS) mine ## Run manage.py: make manage ARGS="startapp blog"
+	@$(if $(BACKEND),docker compose up -d --wait $(BACKEND))
 	docker compose run --rm $$(test -t 0 || echo -T) --user "$$(id -u):$$(id -g)" -e PYTHONDONTWRITEBYTECODE=1 \
 	  -v "$(CURDIR)/codesolid_demo:/app" frontend python manage.py $(ARGS)
 

@@ -102,12 +102,18 @@ def test_bind_address_lets_the_network_in(project):
 # What the tutorial's own code did wrong
 
 
-def test_frontend_starts_only_when_backend_is_healthy_and_becomes_healthy_itself(running):
-    shown = running.sh("docker compose ps --format '{{.Service}} {{.Health}}'")
+def test_frontend_waits_for_the_database_and_both_become_healthy(project):
+    project.sh("docker compose up -d --no-deps --build frontend")
+    deadline = time.monotonic() + 20
+    while "waiting for PostgreSQL at backend:5432" not in project.sh("docker compose logs frontend"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    project.sh("docker compose up -d --wait backend")
+    assert START_PAGE in wait_for(project.url).text
+    assert sh(f"docker container inspect -f '{{{{.RestartCount}}}}' {project.name}-django") == "0"
+    project.sh("docker compose up -d --wait")
+    shown = project.sh("docker compose ps --format '{{.Service}} {{.Health}}'")
     assert sorted(shown.splitlines()) == ["backend healthy", "frontend healthy"]
-    begun = "docker container inspect -f '{{.State.StartedAt}}' "
-    assert sh(begun + running.sh("docker compose ps -q backend")) < sh(begun + running.sh("docker compose ps -q frontend"))
-    assert "waiting for" not in running.sh("docker compose logs frontend")
 
 
 def test_frontend_is_not_root_and_owns_none_of_the_code(running):
