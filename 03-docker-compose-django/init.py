@@ -27,6 +27,7 @@ FAIL = {
     " the first start: the data folder keeps the one that it was made with",
     "does not exist": "it has no database POSTGRES_DB. If you changed the name after the first start: the data folder keeps"
     " the one that it was made with",
+    "does not support SSL": "it has no TLS, which POSTGRES_SSLMODE asks for",
 }
 
 # The passwords that everybody knows: secrets.example's, and the tutorial's two, as SHA-256, so that no image holds them.

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -108,6 +109,59 @@ def test_manage_check_deploy_has_no_warning_with_https(shop):
     assert "security.W" in said  # the check works
 
 
+def test_with_https_the_proxys_header_decides_and_cookies_are_secure(prod):
+    prod.secrets.write_text(f"{prod.secrets.read_text()}DJANGO_HTTPS=1\n")
+    prod.sh("make up")  # which waits for the health check: it comes with the header, too
+    plain = requests.get(f"{prod.url}/admin/login/", timeout=5, allow_redirects=False)
+    assert (plain.status_code, plain.headers["Location"]) == (301, f"{prod.url.replace('http:', 'https:')}/admin/login/")
+    with requests.Session() as proxy:
+        proxy.headers.update({"X-Forwarded-Proto": "https", "Referer": f"{prod.url.replace('http:', 'https:')}/admin/login/"})
+        form = proxy.get(f"{prod.url}/admin/login/", timeout=5)
+        assert form.status_code == 200 and "max-age=31536000" in form.headers["Strict-Transport-Security"]
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+        fields = {"username": "appname_admin", "password": ADMIN_CANARY, "csrfmiddlewaretoken": token}
+        # requests keeps secure cookies to itself on http:, so hand them on as the proxy would.
+        cookies = {cookie.name: cookie.value for cookie in form.cookies}
+        answer = proxy.post(form.url, data=fields, cookies=cookies, timeout=5, allow_redirects=False)
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/accounts/profile/")
+        assert [cookie.secure for cookie in (*form.cookies, *answer.cookies)] == [True] * 3
+
+
+def test_two_hundred_clients_hold_no_more_connections_than_workers_times_threads(shop):
+    with requests.Session() as browser:
+        form = browser.get(f"{shop.url}/admin/", timeout=5)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+        fields = {"username": "appname_admin", "password": ADMIN_CANARY, "csrfmiddlewaretoken": token}
+        browser.post(form.url, data=fields, timeout=5)
+        session = browser.cookies.get_dict()  # with it, every request asks the database who this is
+
+    def visit(_):
+        answer = requests.get(f"{shop.url}/admin/", cookies=session, timeout=60)
+        return answer.status_code, "Site administration" in answer.text
+
+    seen = []
+    count = "select count(*) from pg_stat_activity where usename = 'appname'"
+    with ThreadPoolExecutor(200) as clients:
+        answers = [clients.submit(visit, number) for number in range(1000)]
+        while not all(answer.done() for answer in answers):
+            seen.append(int(shop.sh(f'docker compose exec -T backend psql -Atc "{count}"')))
+    assert {answer.result() for answer in answers} == {(200, True)}
+    assert 0 < max(seen) <= 8
+
+
+def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(prod):
+    urls = prod.folder / "codesolid_demo/codesolid_demo/urls.py"
+    slow = 'path("slow/", lambda request: __import__("time").sleep(5) or HttpResponse("finished"))'
+    urls.write_text(f"{urls.read_text()}\nfrom django.http import HttpResponse\nurlpatterns.append({slow})\n")
+    prod.sh("make up")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(requests.get, f"{prod.url}/slow/", timeout=30)
+        time.sleep(1)  # so that the request is under way
+        sh(f"docker stop {prod.name}-django")
+        assert (answer.result().status_code, answer.result().text) == (200, "finished")
+    assert container(prod, "frontend")["State"]["ExitCode"] == 0
+
+
 def test_a_killed_server_comes_back_by_itself(shop):
     os.kill(container(shop, "frontend")["State"]["Pid"], signal.SIGKILL)
     deadline = time.monotonic() + 30
@@ -156,20 +210,51 @@ def test_the_published_passwords_are_refused(prod, key, canary, published):
     assert f"{key} is the published one of the examples" in prod.sh("timeout 60 make up", ok=False)
 
 
-def test_an_external_database_leaves_backend_out(prod, name):
-    network = f"{prod.name}_default"
-    password = "-e POSTGRES_USER=appname -e POSTGRES_DB=appname_db -e POSTGRES_PASSWORD"
+@pytest.fixture
+def external(prod, name):
+    """Return a function that starts a PostgreSQL outside of the project, with options for docker and a command of its own."""
     labels = f"--label com.docker.compose.network=default --label com.docker.compose.project={prod.name}"
-    sh(f"docker network create {labels} {network}")
-    sh(
-        f"docker run -d --name {name} --network {network} {password} postgres:17-trixie",
-        env={**os.environ, "POSTGRES_PASSWORD": POSTGRES_CANARY},
-    )
+    sh(f"docker network create {labels} {prod.name}_default")
     prod.secrets.write_text(prod.secrets.read_text().replace("REMOTE_HOST=backend", f"REMOTE_HOST={name}"))
+
+    def start(options="", command=""):
+        words = "-e POSTGRES_USER=appname -e POSTGRES_DB=appname_db -e POSTGRES_PASSWORD"
+        environment = {**os.environ, "POSTGRES_PASSWORD": POSTGRES_CANARY}
+        sh(
+            f"docker run -d --name {name} --network {prod.name}_default {words} {options} postgres:17-trixie {command}",
+            env=environment,
+        )
+
+    yield start
+    sh(f"docker rm -f -v {name}")
+
+
+def test_an_external_database_leaves_backend_out(prod, external):
+    external()
     prod.sh("make up")
     assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
     assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
-    sh(f"docker rm -f -v {name}")
+
+
+def test_an_external_database_is_reached_over_tls_where_postgres_sslmode_asks(prod, external, name):
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=database -keyout /etc/tls.key -out /etc/tls.crt"
+    sh(f"docker build -q -t {name} -", input=f"FROM python:3.13-slim-trixie\nRUN {make}", stdin=None)
+    made = prod.folder / "tls"
+    made.mkdir()
+    sh(f"docker run --rm -v '{made}:/made' {name} sh -c 'cp /etc/tls.* /made && chown 999 /made/tls.* && chmod 600 /made/tls.*'")
+    external(f"-v '{made}:/tls:ro'", "-c ssl=on -c ssl_cert_file=/tls/tls.crt -c ssl_key_file=/tls/tls.key")
+    prod.secrets.write_text(f"{prod.secrets.read_text()}POSTGRES_SSLMODE=require\n")
+    prod.sh("make up")
+    ask = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    code = f"from django.db import connection\nwith connection.cursor() as c: c.execute('{ask}'); print(c.fetchone())"
+    assert "(True,)" in prod.sh("docker compose exec -T frontend python manage.py shell", input=code, stdin=None)
+
+
+def test_a_database_without_tls_is_refused_where_postgres_sslmode_asks(prod, external, name):
+    external()
+    prod.secrets.write_text(f"{prod.secrets.read_text()}POSTGRES_SSLMODE=require\n")
+    said = prod.sh("timeout 60 make up", ok=False)
+    assert f"error: PostgreSQL at {name}:5432: it has no TLS, which POSTGRES_SSLMODE asks for" in said
 
 
 # get_config, as a function

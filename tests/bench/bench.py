@@ -5,6 +5,7 @@ results.json beside this file. Everything it makes is named bench-... and remove
 """
 
 import contextlib
+import http.client
 import json
 import os
 import platform
@@ -17,14 +18,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tabulate import tabulate
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent.parent
-FLASK, DJANGO = ROOT / "01-docker-flask", ROOT / "03-docker-compose-django"
+FLASK, ALPINE, DJANGO = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine", ROOT / "03-docker-compose-django"
 BASE = "python:3.13-slim-trixie"
+TITLES = {"flask": "Flask", "alpine": "Flask on Alpine"}
 LOAD = "-t 2 -c 16 -d 5s"  # wrk: two threads, sixteen connections, five seconds
 WORD = "a-word-for-the-benchmark-only-that-nobody-keeps-0123456789"
 SECRETS = f"""\
@@ -40,6 +43,19 @@ DJANGO_SUPERUSER_EMAIL=your_email@example.com
 DJANGO_SUPERUSER_PASSWORD={WORD}
 DJANGO_SECRET_KEY={WORD}
 DJANGO_ALLOWED_HOSTS=bench-target,localhost,127.0.0.1
+"""
+# What takes five seconds to answer, for a stop while it is under way: a copy of flaskapp.py and of urls.py gets it.
+SLOW_FLASK = """
+@app.route("/slow/")
+def slow():
+    import time
+    time.sleep(5)
+    return "finished"
+"""
+SLOW_DJANGO = """
+import time
+from django.http import HttpResponse
+urlpatterns.append(path("slow/", lambda request: time.sleep(5) or HttpResponse("finished")))
 """
 
 
@@ -82,6 +98,8 @@ class Stack:
         secrets = folder / kind / "secrets"
         secrets.mkdir()
         (secrets / "secrets.txt").write_text(SECRETS)
+        urls = self.folder / "codesolid_demo/codesolid_demo/urls.py"
+        urls.write_text(urls.read_text() + SLOW_DJANGO)
         self.variables = {
             "COMPOSE_PROJECT_NAME": f"bench-{kind}",
             "DJANGO_NAME": f"bench-{kind}",
@@ -102,6 +120,11 @@ class Stack:
             }
         if kind != "tutorial":
             self.compose("build")
+
+    @property
+    def frontend(self):
+        """The name of the container that serves Django."""
+        return f"bench-{self.kind}" if self.kind != "tutorial" else "bench-tutorial-frontend-1"
 
     def compose(self, words):
         """Run docker compose in this project."""
@@ -126,18 +149,28 @@ class Stack:
         sh(f"docker run --rm -v '{self.folder}:/folder' postgres:17-trixie rm -rf /folder/data")
 
 
-def floor():
+def environment_file(folder, **changes):
+    """Write what a container of Django or PostgreSQL wants to know into a new file; return docker's option for it.
+
+    A file, because whoever lists the processes sees a command line.
+    """
+    pairs = dict(line.split("=", 1) for line in SECRETS.splitlines()) | changes
+    del pairs["PGDATA"]
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".env", delete=False) as file:
+        file.write("".join(f"{key}={value}\n" for key, value in pairs.items()))
+    return f"--env-file '{file.name}'"
+
+
+def floor(folder):
     """Return the least an empty start can take: PostgreSQL to its first TCP answer, and init.py with the server, no containers.
 
     Both run inside containers that are there already, one after the other.
     """
-    environment = " ".join(f"-e {line}" for line in SECRETS.splitlines() if not line.startswith("PGDATA"))
     sh("docker network create bench-floor")
     try:
-        quiet = "--network bench-floor --network-alias"
-        sh(f"docker run -d --init --name bench-floor-db {quiet} backend {environment} --entrypoint sleep postgres:17-trixie 300")
-        web = f"--name bench-floor-web -p 127.0.0.1::8000 {quiet} frontend"
-        sh(f"docker run -d --init {web} {environment} bench-django-dev sleep 300")
+        run = f"docker run -d --init --network bench-floor {environment_file(folder)}"
+        sh(f"{run} --name bench-floor-db --network-alias backend --entrypoint sleep postgres:17-trixie 300")
+        sh(f"{run} --name bench-floor-web -p 127.0.0.1::8000 bench-django-dev sleep 300")
         port = sh("docker port bench-floor-web 8000").split(":")[-1]
         inside = "until pg_isready -q -h 127.0.0.1; do sleep 0.02; done"
 
@@ -171,15 +204,37 @@ def load(image, path, options=""):
         sh("docker rm -f bench-target")
 
 
-def stop(image, port, options=""):
-    """Return the seconds that `docker stop` takes for an idle container, and its exit code."""
-    sh(f"docker run -d --name bench-stop -p 127.0.0.1::{port} {options} {image}")
+def stop(container):
+    """Return the seconds that `docker stop` takes, and the exit code of the container's server."""
+    taken = seconds(lambda: sh(f"docker stop {container}"))
+    return taken, sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {container}")
+
+
+@contextlib.contextmanager
+def flask(image, options=""):
+    """Run a Flask image as the container bench-stop; yield its port of 127.0.0.1 once the page answers."""
+    sh(f"docker run -d --name bench-stop -p 127.0.0.1::8080 {options} {image}")
     try:
-        first_200(f"http://127.0.0.1:{sh(f'docker port bench-stop {port}').split(':')[-1]}/")
-        taken = seconds(lambda: sh("docker stop bench-stop"))
-        return taken, sh("docker container inspect -f '{{.State.ExitCode}}' bench-stop")
+        port = sh("docker port bench-stop 8080").split(":")[-1]
+        first_200(f"http://127.0.0.1:{port}/")
+        yield port
     finally:
         sh("docker rm -f bench-stop")
+
+
+def stop_in_flight(container, port):
+    """Return the seconds that `docker stop` takes one second into a request of five, what came of that, and the exit code."""
+
+    def ask():
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=30)
+        connection.request("GET", "/slow/", headers={"Host": "localhost"})
+        return connection.getresponse().status
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(ask)
+        time.sleep(1)  # so that the request is under way
+        taken, code = stop(container)
+        return taken, "cut off" if answer.exception() else answer.result(), code
 
 
 def rebuild(kind, folder):
@@ -209,6 +264,8 @@ def build():
         ("flask-prod", FLASK, "Dockerfile", "--target prod"),
         ("flask-tutorial", FLASK, BENCH / "tutorial-flask.Dockerfile", ""),
         ("flask-gunicorn", FLASK, BENCH / "gunicorn-flask.Dockerfile", ""),
+        ("alpine-dev", ALPINE, "Dockerfile", ""),
+        ("alpine-prod", ALPINE, "Dockerfile", "--target prod"),
         ("django-dev", DJANGO, "Dockerfile", ""),
         ("django-prod", DJANGO, "Dockerfile", "--target prod"),
         ("django-tutorial", DJANGO, BENCH / "tutorial-django.Dockerfile", ""),
@@ -216,13 +273,6 @@ def build():
         ("wrk", BENCH, BENCH / "wrk.Dockerfile", ""),
     ):
         sh(f"docker build -q -t bench-{tag} -f '{file}' {more} .", cwd=folder)
-
-
-def django_options():
-    """Return what the Django images want for the load: production's settings and a database."""
-    pairs = dict(line.split("=", 1) for line in SECRETS.splitlines())
-    pairs |= {"POSTGRES_REMOTE_HOST": "bench-database", "DJANGO_SETTINGS_MODULE": "codesolid_demo.settings_prod"}
-    return pairs
 
 
 def rounds(number, folder):
@@ -233,30 +283,44 @@ def rounds(number, folder):
         found.setdefault(measure, {}).setdefault(variant, []).append(value)
         print(f"  {measure}: {variant}: {value:.2f}", file=sys.stderr, flush=True)
 
+    def keep_in_flight(what, variant, taken, answer, code):
+        keep(f"docker stop, {what}, 5 s request in flight, s (answer: {answer}, exit code {code})", variant, taken)
+
     sh("docker network create bench-load")
-    words = " ".join(f"-e {key}={value}" for key, value in django_options().items())
-    sh(f"docker run -d --name bench-database --network bench-load {words.replace('PGDATA', 'UNUSED')} postgres:17-trixie")
+    words = environment_file(folder, POSTGRES_REMOTE_HOST="bench-database", DJANGO_SETTINGS_MODULE="codesolid_demo.settings_prod")
+    sh(f"docker run -d --name bench-database --network bench-load {words} postgres:17-trixie")
     try:
         for turn in range(number):
             print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)
             for kind in ("prod", "gunicorn", "tutorial"):
                 keep("Flask, requests/s", kind, load(f"bench-flask-{kind}", ":8080/"))
             keep("Django /admin/login/, requests/s", "prod", load("bench-django-prod", ":8000/admin/login/", words))
-            whitenoise = words.replace("settings_prod", "settings_whitenoise")
+            whitenoise = f"{words} -e DJANGO_SETTINGS_MODULE=codesolid_demo.settings_whitenoise"
             keep("Django /admin/login/, requests/s", "gunicorn", load("bench-django-gunicorn", ":8000/admin/login/", whitenoise))
-            keep("empty database to the first 200, s", "floor", floor())
+            keep("empty database to the first 200, s", "floor", floor(folder))
             for kind, stack in stacks.items():
                 stack.empty()
                 keep("empty database to the first 200, s", kind, stack.up())
                 keep("docker compose down, s", kind, stack.down())
                 keep("database there, to the first 200, s", kind, stack.up())
+                taken, code = stop(stack.frontend)
+                keep(f"docker stop, Django, s (exit code {code})", kind, taken)
                 stack.down()
-            for kind in ("tutorial", "dev", "prod"):
-                taken, code = stop(f"bench-flask-{kind}", 8080)
-                keep(f"docker stop flask, s (exit code {code})", kind, taken)
+            for name, kind in (("flask", "tutorial"), ("flask", "dev"), ("flask", "prod"), ("alpine", "dev"), ("alpine", "prod")):
+                with flask(f"bench-{name}-{kind}"):
+                    taken, code = stop("bench-stop")
+                keep(f"docker stop, {TITLES[name]}, s (exit code {code})", kind, taken)
             for kind in ("tutorial", "dev"):
                 rebuild(kind, folder) if turn == 0 else None
                 keep("edit of flaskapp.py to the new image, s", kind, rebuild(kind, folder))
+        slow = folder / "flaskapp.py"
+        slow.write_text((FLASK / "flaskapp.py").read_text() + SLOW_FLASK)
+        for name, kind in (("flask", "tutorial"), ("flask", "prod"), ("alpine", "prod")):
+            place = "/home/myuser" if kind == "tutorial" else "/app"
+            with flask(f"bench-{name}-{kind}", f"-v '{slow}:{place}/flaskapp.py:ro'") as port:
+                keep_in_flight(TITLES[name], kind, *stop_in_flight("bench-stop", port))
+        stacks["prod"].up()
+        keep_in_flight("Django", "prod", *stop_in_flight(stacks["prod"].frontend, stacks["prod"].port))
     finally:
         sh("docker rm -f -v bench-database; docker network rm bench-load")
         for stack in stacks.values():
