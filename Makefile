@@ -20,7 +20,7 @@ django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help up down ps clean secrets doctor test bench lint
+.PHONY: help up down ps clean secrets doctor test test-faults soak bench lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -54,18 +54,32 @@ clean: down ## Remove the containers, images, network and DATA of the three exam
 secrets: secrets/secrets.txt ## Make secrets/secrets.txt with random passwords, unless it is there
 	@echo "secrets/secrets.txt is there."
 
-# Only its owner may read it. The passwords go from /dev/urandom through a pipe into the file: no command line shows them.
+# Only its owner may read it. The passwords go from /dev/urandom through a pipe into the file: no command line shows them. A
+# password of your own comes by the environment: POSTGRES_PASSWORD, DJANGO_SUPERUSER_PASSWORD, DJANGO_SECRET_KEY. Compose and
+# `docker run --env-file` read some characters in different ways, so those are refused.
 secrets/secrets.txt:
-	@mkdir -p secrets && chmod 700 secrets && umask 077 && awk -F = '\
-	  /^[^#]*=change-me$$/ { random = "LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 32"; \
-	    random | getline word; close(random); $$0 = $$1 "=" word } \
-	  { print }' secrets.example > $@.new && mv $@.new $@ && echo "made $@, with random passwords"
+	@mkdir -p secrets && chmod 700 secrets && umask 077 && LC_ALL=C awk -F = '\
+	  /^[^#]*=change-me$$/ { word = ENVIRON[$$1]; \
+	    if (word == "") { random = "tr -dc A-Za-z0-9 </dev/urandom | head -c 50"; random | getline word; close(random) } \
+	    else print "  " $$1 " is the one of your environment" > "/dev/stderr"; \
+	    if (match(word, /[^!-~]|[$$"\\#`\047]/)) { odd = substr(word, RSTART, 1); \
+	      print "error: " $$1 " holds " (odd == " " ? "a space" : odd ~ /[!-~]/ ? "the character " odd : \
+	        "a character outside of printable ASCII") ", which is not read alike everywhere: choose another" > "/dev/stderr"; \
+	      exit 1 } \
+	    $$0 = $$1 "=" word } \
+	  { print }' secrets.example > $@.new && mv $@.new $@ && echo "made $@, with random passwords" || { rm -f $@.new; exit 1; }
 
 doctor: ## Say what is missing or in the way: docker, an engine, Compose, ports, secrets
 	@sh tests/doctor.sh $(FLASK_PORT) $(ALPINE_PORT) $(DJANGO_PORT) $(DB_PORT)
 
 test: .venv/pytest ## Run the tests: real containers, some minutes
-	.venv/bin/pytest tests $(ARGS)
+	.venv/bin/pytest tests -m "not slow" $(ARGS)
+
+test-faults: .venv/pytest ## Run all fault tests: processes killed, the database away or full, the engine stopped
+	.venv/bin/pytest tests/faults $(ARGS)
+
+soak: .venv/pytest ## Ten minutes of load with kills at random: nothing acknowledged may be lost (ARGS=MINUTES)
+	.venv/bin/python tests/faults/soak.py $(ARGS)
 
 bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: eight minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)

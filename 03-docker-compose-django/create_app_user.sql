@@ -3,7 +3,8 @@
 \getenv user APP_USER
 \getenv database APP_DB
 \set password `head -n 1 /run/secrets/POSTGRES_PASSWORD | tr -d '\r'`
-CREATE ROLE :"user" LOGIN PASSWORD :'password';
-CREATE DATABASE :"database" OWNER :"user";
 -- Over the network nobody is superuser any more; inside, `psql` as the system user postgres needs no password.
 ALTER ROLE postgres PASSWORD NULL;
+CREATE ROLE :"user" LOGIN PASSWORD :'password';
+-- Last, because the health check asks for it: whatever interrupts this, a healthy database has all of the above.
+CREATE DATABASE :"database" OWNER :"user";

@@ -24,7 +24,7 @@ WAIT = {
 }
 FAIL = {
     "password authentication failed": "it refuses POSTGRES_USER with POSTGRES_PASSWORD. If you changed the password after"
-    " the first start: the data folder keeps the one that it was made with",
+    " the first start: the data folder keeps the one that it was made with, until `make db-password` sets the new one",
     "does not exist": "it has no database POSTGRES_DB. If you changed the name after the first start: the data folder keeps"
     " the one that it was made with",
     "does not support SSL": "it has no TLS, which POSTGRES_SSLMODE asks for",

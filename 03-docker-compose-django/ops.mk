@@ -4,7 +4,7 @@ BACKEND        := backend
 POSTGRES_IMAGE ?= postgres:17-trixie
 PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 
-.PHONY: manage watch check backup restore lock clean
+.PHONY: data manage watch check backup restore db-password lock clean
 
 # For production Compose reads a second file over the first, takes what is no secret from secrets.txt by ${...}, and mounts each
 # password as a file of its own. An external database (POSTGRES_REMOTE_HOST) leaves the service `backend` out.
@@ -18,8 +18,36 @@ up run mine: $(PASSWORDS)
 endif
 
 # Compose mounts the file with the mode that it has here, and the container's user must read it: so 644, in a folder of 700.
+# A running container keeps the file that it was started with: so a new one has to take its place. In secrets.txt Compose reads
+# a few characters in its own way; with those, a password would not be the same in development and here.
 ../secrets/prod/%: $(SECRETS)
-	@mkdir -p $(@D) && chmod 700 $(@D) && sed -n 's/^$*=//p' $(SECRETS) | tail -n 1 > $@.new && chmod 644 $@.new && mv $@.new $@
+	@mkdir -p $(@D) && chmod 700 $(@D) && LC_ALL=C awk -v key=$* '\
+	  { sub(/\r$$/, "") } index($$0, key "=") == 1 { value = substr($$0, length(key) + 2) } \
+	  END { if (value == "") why = "is missing or empty"; \
+	    if (match(value, /[ \t$$"\\#`\047]/)) why = "holds the character " substr(value, RSTART, 1) " which is not read alike everywhere"; \
+	    if (why == "") print value; else { print "error: " key " " why ": change it in $(SECRETS)" > "/dev/stderr"; exit 1 } }' \
+	  $(SECRETS) > $@.new && chmod 644 $@.new && mv $@.new $@ || { rm -f $@.new; exit 1; }
+	$(eval RECREATE := --force-recreate)
+
+# Is what lies in the data folder whole, and of this PostgreSQL's major version? Asked in backend's own image, because the files
+# belong to its user. A first start that was interrupted leaves none of the databases that somebody made: those are numbered
+# from 16384. While the first start goes on, PostgreSQL does not answer on the container's address yet, and nothing is asked.
+define look_at_data
+cd "$$PGDATA" 2>/dev/null && test -n "$$(ls -A)" || exit 0; \
+made=$$(cat PG_VERSION 2>/dev/null); \
+if [ -n "$$made" ] && [ "$$made" != "$$PG_MAJOR" ]; then \
+  echo "error: PostgreSQL $$made made this data, and $$PG_MAJOR cannot read it. To carry it over:" \
+    "$(MAKE_IT) up backup POSTGRES_IMAGE=postgres:$$made; $(MAKE_IT) clean up; $(MAKE_IT) restore FILE=backups/..." >&2; exit 1; \
+elif ! ls base 2>/dev/null | grep -qE "^[0-9]{5}" || [ "$$databases" = 0 ]; then \
+  echo "error: the data folder is half-made: its first start was interrupted. To remove it: $(MAKE_IT) clean" >&2; exit 1; \
+fi
+endef
+MAKE_IT = make$(if $(filter prod,$(LIFECYCLE)), LIFECYCLE=prod)
+data: $(SECRETS) mine
+	@$(if $(BACKEND),if docker compose ps -q --status running backend | grep -q .; then \
+	  docker compose exec -T backend sh -c 'pg_isready -q -h "$$HOSTNAME" || exit 0; databases=$$(psql -U "$$POSTGRES_USER" \
+	    -d postgres -Atc "select count(*) from pg_database where oid >= 16384" 2>/dev/null); $(look_at_data)'; \
+	else docker compose --progress quiet run --rm --no-deps -T --entrypoint sh backend -c '$(look_at_data)'; fi)
 
 # Run on your files, not on the image's copy, and as you: so what it writes is there, and yours.
 manage: $(SECRETS) mine ## Run manage.py: make manage ARGS="startapp blog"
@@ -52,6 +80,13 @@ restore: $(SECRETS) mine ## Take the database from a file, the web server stoppe
 	  pg_restore --no-owner --role "$$owner" --single-transaction -d "$$db-new"; \
 	  dropdb --force "$$db"; psql -qc "ALTER DATABASE \"$$db-new\" RENAME TO \"$$db\""' < "$(FILE)"; \
 	status=$$?; docker compose start frontend; exit $$status
+
+# PostgreSQL takes the password from secrets.txt at its first start only. Over the socket inside it asks for none, so the new
+# one can be set there; the web server then starts anew with it.
+db-password: $(SECRETS) mine ## Give the database's user the password that secrets.txt has now
+	docker compose up -d --force-recreate --wait backend
+	@docker compose exec -T backend sh -c 'psql -q -v ON_ERROR_STOP=1 -U "$$POSTGRES_USER" -d postgres' < password.sql
+	docker compose up -d --force-recreate --no-deps --wait frontend
 
 # In a container, so that you need no Python; through stdin and stdout, so that the files are yours and not root's. Production
 # gets the versions of requirements.txt, and what it needs besides.

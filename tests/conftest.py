@@ -1,13 +1,16 @@
 """What the tests share: a shell, names and ports of their own, copies of the folders. Run by `make test`."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
 import pytest
+import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 DJANGO = "03-docker-compose-django"
@@ -58,6 +61,42 @@ def copy(folder, into):
     """Copy one example folder out of the checkout, without what git ignores; return where it is."""
     ignored = shutil.ignore_patterns("data", "backups", "__pycache__", "*.new")
     return Path(shutil.copytree(ROOT / folder, Path(into) / folder, ignore=ignored))
+
+
+FIGURES = []  # what the fault tests measured, one line each
+
+
+def figure(fault, text):
+    """Keep what a test measured: it is shown at the end of the run."""
+    FIGURES.append(f"{fault}: {text}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show the figures (pytest calls this)."""
+    if FIGURES:
+        terminalreporter.section("measured")
+        for line in FIGURES:
+            terminalreporter.line(line)
+
+
+def until(condition, limit, pause=0.05):
+    """Call `condition` until it returns something true; return the seconds that it took.
+
+    Raises AssertionError after `limit` seconds.
+    """
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < limit, f"not within {limit} s"
+        time.sleep(pause)
+    return time.monotonic() - begun
+
+
+def answers(url, limit=5):
+    """Return whether a page answers with 200 within `limit` seconds."""
+    try:
+        return requests.get(url, timeout=limit).status_code == 200
+    except requests.RequestException:
+        return False
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -115,8 +154,14 @@ class Project:
         return sh(command, cwd=self.folder, env={**os.environ, **self.variables}, **options)
 
     def sql(self, query):
-        """Return what psql prints for a query, without headings."""
-        return self.sh(f'docker compose exec -T backend psql -qAt -U appname appname_db -c "{query}"')
+        """Return what psql prints for a query, without headings; psql runs as the database's superuser, in either lifecycle."""
+        inside = 'psql -qAt -U "$POSTGRES_USER" -d appname_db'
+        return self.sh(f"docker compose exec -T backend sh -c '{inside}'", input=query, stdin=None)
+
+    def container(self, service):
+        """Return what `docker container inspect` says of a service's container."""
+        name = f"{self.name}-django" if service == "frontend" else f"{self.name}-backend-1"
+        return json.loads(sh(f"docker container inspect {name}"))[0]
 
     def remove(self):
         """Remove all that the project has, whatever state a test left it in."""
@@ -141,6 +186,23 @@ def project(tmp_path):
 def running(tmp_path_factory):
     """Yield a Django project that is up, for the tests that only look."""
     one = Project(tmp_path_factory.mktemp("running"))
+    one.sh("make up")
+    yield one
+    one.remove()
+
+
+@pytest.fixture
+def prod(project):
+    """Return a production project of the test's own, nothing started yet."""
+    project.production()
+    return project
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """Yield a project that is up in production, for the tests of one file."""
+    one = Project(tmp_path_factory.mktemp("production"))
+    one.production()
     one.sh("make up")
     yield one
     one.remove()

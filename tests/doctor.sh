@@ -128,17 +128,34 @@ check_port() {
 } 2>/dev/null
 
 check_secrets() {
-  file=secrets/secrets.txt missing='' unchanged=''
+  file=secrets/secrets.txt missing='' unchanged='' odd=''
   if [ ! -e $file ]; then line -- secrets "$file is not there yet: make up makes it" "or now: make secrets"; return; fi
   if [ ! -r $file ]; then line no secrets "you may not read $file" "sudo chown $(id -un) secrets $file"; return; fi
   keys=$(sed -n 's/^\([A-Z_]*\)=.*/\1/p' secrets.example)
   for key in $keys; do
-    case "$(sed -n "s/^$key=//p" $file)" in '') missing="$missing $key";; change-me) unchanged="$unchanged $key";; esac
+    case "$(sed -n "s/^$key=//p" $file | tr -d '\r')" in '') missing="$missing $key";; change-me) unchanged="$unchanged $key";; esac
   done
+  # Each line that Compose, `docker run --env-file` and production do not read alike. No value is shown, only where it stands.
+  odd=$(LC_ALL=C awk '
+    function say(what) { print "line " NR ", " (key ~ /^[A-Za-z_]+$/ ? key : "no key") ": " what }
+    { sub(/\r$/, "") } NR == 1 && sub(/^\357\273\277/, "") { key = ""; say("a byte order mark stands before it") }
+    /^[ \t]*(#|$)/ { next }
+    { key = $0; sub(/=.*/, "", key); value = substr($0, length(key) + 2) }
+    !/=/ { say("it has no ="); next }
+    sub(/^[ \t]*export[ \t]+/, "", key) { say("export stands before it") }
+    key ~ /[ \t]/ { gsub(/[ \t]/, "", key); say("a space stands around the key"); next }
+    key in seen { say("it stands there twice, and the last one counts") } { seen[key] = 1 }
+    match(value, /[\001-\040$"\\#`\047]/) { odd = substr(value, RSTART, 1); say("holds " (odd > " " ? "the character " odd : "a space")) }
+    ' $file; iconv -f UTF-8 -t UTF-8 $file >/dev/null 2>&1 || echo "a byte that is not UTF-8")
   [ -z "$missing" ] || line no secrets "missing or empty:$missing" "add to $file what stands in secrets.example"
   [ -z "$unchanged" ] || line no secrets "still change-me:$unchanged" "write a password of your own into $file"
   case "$(ls -l $file)" in ????------*) ;; *) line -- secrets "others can read $file" "chmod 600 $file";; esac
-  [ -n "$missing$unchanged" ] || line ok secrets "$file has every key"
+  [ -z "$odd" ] || printf '%s\n' "$odd" | {
+    while read -r one; do line no secrets "$file, $one"; done
+    line -- secrets "these are not read alike everywhere" "one KEY=value a line, without: quotes, spaces, \$, \\, #"
+  }
+  [ -z "$odd" ] || failed=1  # a pipe's end is a shell of its own
+  [ -n "$missing$unchanged$odd" ] || line ok secrets "$file has every key"
 }
 
 check_hello() {

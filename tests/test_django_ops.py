@@ -20,21 +20,15 @@ def either(request, project):
     return project
 
 
-def psql(project, query):
-    """Return what psql prints as the database's superuser, in either lifecycle."""
-    inside = 'psql -qAt -U "$POSTGRES_USER" -d appname_db'
-    return project.sh(f"docker compose exec -T backend sh -c '{inside}'", input=query, stdin=None)
-
-
 def test_make_restore_brings_back_what_make_backup_kept(either):
-    psql(either, "create table kept (word text); insert into kept values ('still here'); alter table kept owner to appname")
+    either.sql("create table kept (word text); insert into kept values ('still here'); alter table kept owner to appname")
     file = either.sh("make backup").split()[-1]
     assert stat.S_IMODE((either.folder / file).stat().st_mode) == 0o600
-    psql(either, "drop table kept; create table newer (word text); update auth_user set username = 'somebody'")
+    either.sql("drop table kept; create table newer (word text); update auth_user set username = 'somebody'")
     either.sh(f"make restore FILE={file}")
-    assert psql(either, "select word from kept") == "still here"
-    assert psql(either, "select count(*) from pg_tables where tablename = 'newer'") == "0"
-    assert psql(either, "select tableowner from pg_tables where tablename = 'kept'") == "appname"
+    assert either.sql("select word from kept") == "still here"
+    assert either.sql("select count(*) from pg_tables where tablename = 'newer'") == "0"
+    assert either.sql("select tableowner from pg_tables where tablename = 'kept'") == "appname"
     either.sh("docker compose up -d --wait")
     password = PASSWORD if "LIFECYCLE" not in either.variables else ADMIN_CANARY
     assert "Site administration" in log_in(either.url, password)

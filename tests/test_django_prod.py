@@ -10,33 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, Project, sh
+from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, sh
 from test_django import log_in
 
 CANARIES = [POSTGRES_CANARY, KEY_CANARY, ADMIN_CANARY]
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    """Yield a project that is up in production."""
-    one = Project(tmp_path_factory.mktemp("production"))
-    one.production()
-    one.sh("make up")
-    yield one
-    one.remove()
-
-
-@pytest.fixture
-def prod(project):
-    """Return a production project of the test's own, nothing started yet."""
-    project.production()
-    return project
-
-
-def container(shop, service):
-    """Return what `docker container inspect` says of a service's container."""
-    name = f"{shop.name}-django" if service == "frontend" else f"{shop.name}-backend-1"
-    return json.loads(sh(f"docker container inspect {name}"))[0]
 
 
 def test_the_admin_takes_the_superuser_and_the_start_page_is_gone(shop):
@@ -60,7 +37,7 @@ def test_static_files_have_hashed_names_and_may_be_kept_for_a_year(shop):
 
 
 def test_no_container_has_a_secret_in_its_environment(shop):
-    shown = json.dumps([container(shop, "frontend"), container(shop, "backend")])
+    shown = json.dumps([shop.container("frontend"), shop.container("backend")])
     assert "appname_db" in shown  # the search works
     assert not any(canary in shown for canary in CANARIES)
 
@@ -76,7 +53,7 @@ def test_no_secret_in_the_image(shop):
 
 @pytest.mark.parametrize("service", ["frontend", "backend"])
 def test_services_are_hardened(shop, service):
-    one = container(shop, service)
+    one = shop.container(service)
     host = one["HostConfig"]
     assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"]
     assert host["Memory"] > 0 and host["NanoCpus"] > 0 and host["PidsLimit"] > 0
@@ -89,10 +66,10 @@ def test_services_are_hardened(shop, service):
 
 
 def test_the_database_is_not_published_and_has_no_way_out(shop):
-    assert container(shop, "backend")["HostConfig"]["PortBindings"] in ({}, None)
+    assert shop.container("backend")["HostConfig"]["PortBindings"] in ({}, None)
     network = json.loads(sh(f"docker network inspect {shop.name}_database"))[0]
     assert network["Internal"]
-    assert list(container(shop, "backend")["NetworkSettings"]["Networks"]) == [f"{shop.name}_database"]
+    assert list(shop.container("backend")["NetworkSettings"]["Networks"]) == [f"{shop.name}_database"]
 
 
 def test_the_application_owns_its_database_and_nothing_more(shop):
@@ -159,11 +136,11 @@ def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(prod):
         time.sleep(1)  # so that the request is under way
         sh(f"docker stop {prod.name}-django")
         assert (answer.result().status_code, answer.result().text) == (200, "finished")
-    assert container(prod, "frontend")["State"]["ExitCode"] == 0
+    assert prod.container("frontend")["State"]["ExitCode"] == 0
 
 
 def test_a_killed_server_comes_back_by_itself(shop):
-    os.kill(container(shop, "frontend")["State"]["Pid"], signal.SIGKILL)
+    os.kill(shop.container("frontend")["State"]["Pid"], signal.SIGKILL)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -172,7 +149,7 @@ def test_a_killed_server_comes_back_by_itself(shop):
         except requests.ConnectionError:
             time.sleep(0.1)
     assert "Site administration" in log_in(shop.url, ADMIN_CANARY)
-    assert container(shop, "frontend")["RestartCount"] == 1
+    assert shop.container("frontend")["RestartCount"] == 1
 
 
 def test_down_ends_both_with_exit_code_0_and_keeps_the_data(prod):
@@ -180,7 +157,7 @@ def test_down_ends_both_with_exit_code_0_and_keeps_the_data(prod):
     make_table = "create table kept as select 42 as answer"
     prod.sh(f'docker compose exec -T backend psql -q -d appname_db -c "{make_table}"')
     prod.sh("docker compose stop")
-    codes = [container(prod, service)["State"]["ExitCode"] for service in ("frontend", "backend")]
+    codes = [prod.container(service)["State"]["ExitCode"] for service in ("frontend", "backend")]
     assert codes == [0, 0]
     prod.sh("make down")
     prod.sh("make up")

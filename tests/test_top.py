@@ -87,7 +87,7 @@ def test_make_secrets_makes_random_ones_that_only_the_owner_reads(clone):
     assert made.keys() == example.keys() and "=change-me" not in text
     random = [key for key, value in example.items() if value == "change-me"]
     assert random == ["POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"]
-    assert all(re.fullmatch(r"[A-Za-z0-9]{32}", made[key]) for key in random)
+    assert all(re.fullmatch(r"[A-Za-z0-9]{50}", made[key]) for key in random)
     assert len({made[key] for key in random}) == 3 and not any(made[key] in printed for key in random)
     assert all(made[key] == example[key] for key in made.keys() - set(random))
 

@@ -1,7 +1,9 @@
 """What production changes in settings.py. docker-compose.prod.yaml chooses this module by DJANGO_SETTINGS_MODULE."""
 
 import os
+import time
 
+import psycopg2
 from django.core.files.storage import FileSystemStorage
 
 from codesolid_demo.config import get_config
@@ -12,8 +14,26 @@ DEBUG = False
 SECRET_KEY = get_config('DJANGO_SECRET_KEY')
 ALLOWED_HOSTS = get_config('DJANGO_ALLOWED_HOSTS').split(',')
 
+
+def connect(dsn, **options):
+    """Return a new connection to PostgreSQL.
+
+    After a crash of one of its processes PostgreSQL says for a moment that it is recovering: that is waited for, instead of
+    failing the request. Raises OperationalError where there is no connection, or after 1.5 seconds of such words.
+    """
+    deadline = time.monotonic() + 1.5
+    while True:
+        try:
+            return psycopg2.extensions.connection(dsn, **options)
+        except psycopg2.OperationalError as error:
+            if 'the database system is' not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
 # Milliseconds: a query that takes longer is cancelled, instead of holding its worker. TLS to the database where it is asked for.
 DATABASES['default']['OPTIONS'] |= {
+    'connection_factory': connect,
     'options': '-c statement_timeout=15000',
     'sslmode': os.getenv('POSTGRES_SSLMODE', 'prefer'),
 }
