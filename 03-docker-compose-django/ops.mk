@@ -31,7 +31,7 @@ endif
 
 # Is what lies in the data folder whole, and of this PostgreSQL's major version? Asked in backend's own image, because the files
 # belong to its user. A first start that was interrupted leaves none of the databases that somebody made: those are numbered
-# from 16384. While the first start goes on, PostgreSQL does not answer on the container's address yet, and nothing is asked.
+# from 16384. While a first start goes on, PostgreSQL does not answer on the container's address yet: nothing is asked then.
 define look_at_data
 cd "$$PGDATA" 2>/dev/null && test -n "$$(ls -A)" || exit 0; \
 made=$$(cat PG_VERSION 2>/dev/null); \
@@ -44,10 +44,13 @@ fi
 endef
 MAKE_IT = make$(if $(filter prod,$(LIFECYCLE)), LIFECYCLE=prod)
 data: $(SECRETS) mine
-	@$(if $(BACKEND),if docker compose ps -q --status running backend | grep -q .; then \
-	  docker compose exec -T backend sh -c 'pg_isready -q -h "$$HOSTNAME" || exit 0; databases=$$(psql -U "$$POSTGRES_USER" \
-	    -d postgres -Atc "select count(*) from pg_database where oid >= 16384" 2>/dev/null); $(look_at_data)'; \
-	else docker compose --progress quiet run --rm --no-deps -T --entrypoint sh backend -c '$(look_at_data)'; fi)
+	@$(if $(BACKEND),container=$$(docker compose ps -q --status running backend); \
+	if [ -n "$$container" ] && docker exec "$$container" sh -c 'pg_isready -q -h "$$HOSTNAME"' 2>/dev/null; then \
+	  docker exec "$$container" sh -c 'databases=$$(psql -U "$$POSTGRES_USER" -d postgres -Atc \
+	    "select count(*) from pg_database where oid >= 16384" 2>/dev/null); $(look_at_data)'; \
+	elif [ -z "$$container" ] || [ "$$(docker container inspect -f '{{.RestartCount}}' "$$container")" != 0 ]; then \
+	  docker compose --progress quiet run --rm --no-deps -T --entrypoint sh backend -c '$(look_at_data)'; \
+	fi)
 
 # Run on your files, not on the image's copy, and as you: so what it writes is there, and yours.
 manage: $(SECRETS) mine ## Run manage.py: make manage ARGS="startapp blog"

@@ -131,7 +131,7 @@ def test_a_kill_during_the_very_first_start_is_explained(project, lifecycle, aft
         outcome = "whole"
     else:
         error = f"error: the data folder is half-made: its first start was interrupted. To remove it: {make} clean"
-        assert [line for line in printed.splitlines() if line.startswith("error: ")] == [error]
+        assert [line for line in printed.splitlines() if line.startswith("error: ")] == [error], printed
         project.sh("echo yes | make clean", stdin=None)
         assert "Django answers" in project.sh("make up")
         outcome = "half-made, and named so"
