@@ -1,0 +1,110 @@
+"""`up` and `down` out of order, and an engine that is stopped, killed or power-cut: what is there in the end."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ADMIN_CANARY, Project, answers, figure, sh, until
+from test_django import log_in
+from test_engine import ENGINE, POSTGRES, SLIM, bare, private, processes
+
+
+def begin(project, target):
+    """Start a make target without waiting for it."""
+    return subprocess.Popen(
+        ["make", target], cwd=project.folder, env={**os.environ, **project.variables}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def running(project):
+    """Return the services that run, in order."""
+    return sorted(project.sh("docker compose ps --status running --format '{{.Service}}'").split())
+
+
+def test_up_and_down_end_in_the_state_of_the_last_command(project):
+    project.sh("make up")
+    project.sql("create table kept as select 42 as answer")
+    project.sh("make up")
+    assert running(project) == ["backend", "frontend"]
+    project.sh("make down")
+    project.sh("make down")
+    assert project.sh("docker compose ps -aq") == ""
+
+    first, second = begin(project, "up"), begin(project, "up")
+    said = [up.communicate(timeout=200)[0] for up in (first, second)]
+    if first.returncode or second.returncode:
+        project.sh("make up")  # one repetition, at most
+    assert running(project) == ["backend", "frontend"], said
+    repeated = bool(first.returncode or second.returncode)
+
+    down = begin(project, "down")
+    up = begin(project, "up")
+    down.communicate(timeout=60)
+    up.communicate(timeout=200)
+    again = bool(up.returncode) or running(project) != ["backend", "frontend"]
+    if again:
+        project.sh("make up")
+    assert running(project) == ["backend", "frontend"]
+    assert project.sql("select answer from kept") == "42"
+    figure("two `make up` at once", f"all is up {'after one repetition' if repeated else 'at once'}, nothing lost")
+    figure("`make up` during `make down`", f"all is up {'after one repetition' if again else 'at once'}, nothing lost")
+
+
+def dockerd(run):
+    """Return the pid of the engine with this run folder."""
+    return int((run / "docker.pid").read_text())
+
+
+@private
+@pytest.mark.slow
+def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_power_cut(tmp_path, monkeypatch):
+    environment, folder = bare(tmp_path), tmp_path / "no images"
+    folder.mkdir()
+    (folder / "Dockerfile").touch()
+    start = [sys.executable, str(ENGINE), "start", str(folder)]
+    run = Path(subprocess.run(start, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
+    try:
+        sh(f"docker save {SLIM} {POSTGRES} | DOCKER_HOST=unix://{run}/docker.sock docker load")
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{run}/docker.sock")
+        monkeypatch.setenv("DOCKER_CONFIG", f"{run}/config")
+        one = Project(tmp_path / "project")
+        one.production()
+        one.sh("make up")
+        one.sql("create table kept as select 42 as answer")
+
+        def stopped():
+            subprocess.run([sys.executable, str(ENGINE), "stop"], env=environment, check=True)
+            subprocess.run(start, env=environment, stdout=subprocess.PIPE, check=True)
+
+        def killed_alone():
+            pid = dockerd(run)
+            # containerd dies with dockerd; what keeps the containers, and the engine's mounts, goes on.
+            shim = next(other for other in processes(run) if b"containerd-shim" in Path(f"/proc/{other}/cmdline").read_bytes())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            own = dict(pair.split(b"=", 1) for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pair)
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: not Path(f"/proc/{pid}").exists(), limit=10)
+            # The same command in the same mounts, as a service manager would do it.
+            subprocess.Popen(
+                ["nsenter", f"--target={shim}", "--mount", *command], env=own, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+
+        def power_cut():
+            for pid in processes(run):
+                os.kill(pid, signal.SIGKILL)
+            subprocess.run(start, env=environment, stdout=subprocess.PIPE, check=True)
+
+        for fault in (stopped, killed_alone, power_cut):
+            fault()
+            taken = until(lambda: answers(f"{one.url}/admin/login/"), limit=60)
+            until(lambda: "Site administration" in log_in(one.url, ADMIN_CANARY), limit=30)
+            assert one.sql("select answer from kept") == "42"
+            figure(f"the engine {fault.__name__.replace('_', ' ')}", f"200 by itself {taken:.1f} s after it was there again")
+        one.remove()
+    finally:
+        subprocess.run([sys.executable, str(ENGINE), "clean"], env=environment, check=True)
