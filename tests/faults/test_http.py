@@ -61,7 +61,8 @@ def test_two_hundred_slow_headers_do_not_stop_others(shop):
 def test_slow_bodies_hold_a_thread_each_and_others_are_served_again_afterwards(shop):
     # With the cookie Django reads the body, to find the token in it.
     cookie = "csrftoken=" + "a" * 32
-    head = f"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\nContent-Length: 1000\r\n\r\n".encode()
+    form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000"
+    head = f"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n{form}\r\n\r\n".encode()
     served = {}
     for number in (1, 8, 200):
         slow = [socket.create_connection(("127.0.0.1", shop.port), timeout=5) for _ in range(number)]
