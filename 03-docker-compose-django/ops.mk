@@ -11,7 +11,7 @@ PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 ifeq ($(LIFECYCLE),prod)
   export COMPOSE_FILE      := docker-compose.yaml:docker-compose.prod.yaml
   export COMPOSE_ENV_FILES := $(SECRETS)
-  export COMPOSE_PROFILES  := $(shell grep -q '^POSTGRES_REMOTE_HOST=backend$$' $(SECRETS) 2>/dev/null && echo database)
+  export COMPOSE_PROFILES  := $(shell tr -d '\r' 2>/dev/null < $(SECRETS) | grep -q '^POSTGRES_REMOTE_HOST=backend$$' && echo database)
   BACKEND   := $(if $(COMPOSE_PROFILES),backend)
   PASSWORDS := $(addprefix ../secrets/prod/,POSTGRES_PASSWORD DJANGO_SUPERUSER_PASSWORD DJANGO_SECRET_KEY)
 up run mine: $(PASSWORDS)
@@ -22,7 +22,7 @@ endif
 # a few characters in its own way; with those, a password would not be the same in development and here.
 ../secrets/prod/%: $(SECRETS)
 	@mkdir -p $(@D) && chmod 700 $(@D) && LC_ALL=C awk -v key=$* '\
-	  { sub(/\r$$/, "") } index($$0, key "=") == 1 { value = substr($$0, length(key) + 2) } \
+	  { sub(/^\357\273\277/, ""); sub(/\r$$/, "") } index($$0, key "=") == 1 { value = substr($$0, length(key) + 2) } \
 	  END { if (value == "") why = "is missing or empty"; \
 	    if (match(value, /[ \t$$"\\#`\047]/)) why = "holds the character " substr(value, RSTART, 1) " which is not read alike everywhere"; \
 	    if (why == "") print value; else { print "error: " key " " why ": change it in $(SECRETS)" > "/dev/stderr"; exit 1 } }' \

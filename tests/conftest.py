@@ -36,6 +36,27 @@ POSTGRES_CANARY = "canary-of-the-database"
 ADMIN_CANARY = "canary-of-the-administrator"
 KEY_CANARY = "canary-of-the-secret-key-which-django-wants-to-have-fifty-characters-0123456789"
 
+# Routes that the fault tests add to a copy of urls.py.
+ROUTES = """
+import time
+from django.db import connection
+from django.http import HttpResponse
+
+def hold(request):
+    "Ask the database to wait for five seconds."
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_sleep(5)")
+    return HttpResponse("finished")
+
+def eat(request):
+    "Take more memory than the container may have."
+    taken = []
+    while True:
+        taken.append(bytearray(16 * 2**20))
+
+urlpatterns += [path("hold/", hold), path("eat/", eat)]
+"""
+
 
 def sh(command, cwd=ROOT, ok=True, **options):
     """Run a command line as a person would type it, in the folder cwd; return what it printed, both streams together.
@@ -206,3 +227,12 @@ def shop(tmp_path_factory):
     one.sh("make up")
     yield one
     one.remove()
+
+
+@pytest.fixture(scope="module")
+def site(shop):
+    """Return the production project, with the routes above."""
+    urls = shop.folder / "codesolid_demo/codesolid_demo/urls.py"
+    urls.write_text(urls.read_text() + ROUTES)
+    shop.sh("make up")
+    return shop

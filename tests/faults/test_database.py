@@ -11,16 +11,6 @@ import requests
 from conftest import ADMIN_CANARY, POSTGRES_CANARY, answers, figure, sh, until
 from load import Load
 from test_django import PASSWORD, log_in
-from test_kills import ROUTES
-
-
-@pytest.fixture(scope="module")
-def site(shop):
-    """Return the production project, with a route that holds a query open for five seconds."""
-    urls = shop.folder / "codesolid_demo/codesolid_demo/urls.py"
-    urls.write_text(urls.read_text() + ROUTES)
-    shop.sh("make up")
-    return shop
 
 
 def pause(site):

@@ -5,10 +5,10 @@ import os
 import subprocess
 
 import pytest
-from conftest import ROOT, TUTORIAL_SECRETS, sh
+from conftest import ADMIN_CANARY, ROOT, sh
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_django import START_PAGE, wait_for
+from test_django import PASSWORD, log_in
 from test_django_prod import get_config  # noqa: F401
 
 IMAGE = "python:3.13-slim-trixie"
@@ -91,8 +91,11 @@ def test_doctor_names_a_line_that_is_not_read_alike(tmp_path, line, named):
     assert named in sh("make doctor", cwd=tmp_path, ok=False)
 
 
-@pytest.mark.parametrize("change", [lambda text: text.replace("\n", "\r\n"), lambda text: f"\N{BYTE ORDER MARK}{text}"])
-def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(project, change):
-    project.secrets.write_bytes(change(TUTORIAL_SECRETS).encode())
+@pytest.mark.parametrize("lifecycle", ["dev", "prod"])
+def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(project, lifecycle):
+    if lifecycle == "prod":
+        project.production()
+    text = project.secrets.read_text().replace("\n", "\r\n")
+    project.secrets.write_bytes(f"\N{BYTE ORDER MARK}{text}".encode())
     project.sh("make up")
-    assert START_PAGE in wait_for(project.url).text
+    assert "Site administration" in log_in(project.url, PASSWORD if lifecycle == "dev" else ADMIN_CANARY)

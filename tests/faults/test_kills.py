@@ -5,40 +5,9 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 import requests
 from conftest import ADMIN_CANARY, answers, figure, sh, until
 from load import Load
-
-# Routes that the tests add to a copy of urls.py.
-ROUTES = """
-import time
-from django.db import connection
-from django.http import HttpResponse
-
-def hold(request):
-    "Ask the database to wait for five seconds."
-    with connection.cursor() as cursor:
-        cursor.execute("select pg_sleep(5)")
-    return HttpResponse("finished")
-
-def eat(request):
-    "Take more memory than the container may have."
-    taken = []
-    while True:
-        taken.append(bytearray(16 * 2**20))
-
-urlpatterns += [path("hold/", hold), path("eat/", eat)]
-"""
-
-
-@pytest.fixture(scope="module")
-def site(shop):
-    """Return the production project, with the routes above."""
-    urls = shop.folder / "codesolid_demo/codesolid_demo/urls.py"
-    urls.write_text(urls.read_text() + ROUTES)
-    shop.sh("make up")
-    return shop
 
 
 def login(site):
