@@ -87,6 +87,7 @@ bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicor
 lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/checkov --config-file tests/checkov.yaml && .venv/bin/checkov --config-file tests/checkov-tests.yaml
+	.venv/bin/zizmor --offline --quiet --persona=auditor .github
 	.venv/bin/shellcheck */*.sh tests/*.sh tests/engine/images/*/*.sh
 	.venv/bin/ruff check --config tests/ruff.toml . && .venv/bin/ruff format --config tests/ruff.toml --check .
 	.venv/bin/yamllint -c tests/yamllint.yaml --strict .
