@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
+MAKE = "make LIFECYCLE=prod" if os.getenv("LIFECYCLE") == "prod" else "make"
 DEADLINE = 60  # seconds to wait for the database
 LOCK = 20220406  # any number, but the same one in every container
 
@@ -24,7 +25,7 @@ WAIT = {
 }
 FAIL = {
     "password authentication failed": "it refuses POSTGRES_USER with POSTGRES_PASSWORD. If you changed the password after"
-    " the first start: the data folder keeps the one that it was made with, until `make db-password` sets the new one",
+    f" the first start: the data folder keeps the one that it was made with, until `{MAKE} db-password` sets the new one",
     "does not exist": "it has no database POSTGRES_DB. If you changed the name after the first start: the data folder keeps"
     " the one that it was made with",
     "does not support SSL": "it has no TLS, which POSTGRES_SSLMODE asks for",

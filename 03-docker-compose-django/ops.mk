@@ -13,12 +13,13 @@ ifeq ($(LIFECYCLE),prod)
   export COMPOSE_ENV_FILES := $(SECRETS)
   export COMPOSE_PROFILES  := $(shell tr -d '\r' 2>/dev/null < $(SECRETS) | grep -q '^POSTGRES_REMOTE_HOST=backend$$' && echo database)
   BACKEND   := $(if $(COMPOSE_PROFILES),backend)
+  RECREATE   = $$(test ! -f ../secrets/prod/changed || echo --force-recreate)
   PASSWORDS := $(addprefix ../secrets/prod/,POSTGRES_PASSWORD DJANGO_SUPERUSER_PASSWORD DJANGO_SECRET_KEY)
 up run mine: $(PASSWORDS)
 endif
 
 # Compose mounts the file with the mode that it has here, and the container's user must read it: so 644, in a folder of 700.
-# A running container keeps the file that it was started with: so a new one has to take its place. In secrets.txt Compose reads
+# A running container keeps the file that it was started with: the mark `changed` makes `up` start a new one. In secrets.txt Compose reads
 # a few characters in its own way; with those, a password would not be the same in development and here.
 ../secrets/prod/%: $(SECRETS)
 	@mkdir -p $(@D) && chmod 700 $(@D) && LC_ALL=C awk -v key=$* '\
@@ -26,19 +27,18 @@ endif
 	  END { if (value == "") why = "is missing or empty"; \
 	    if (match(value, /[ \t$$"\\#`\047]/)) why = "holds the character " substr(value, RSTART, 1) " which is not read alike everywhere"; \
 	    if (why == "") print value; else { print "error: " key " " why ": change it in $(SECRETS)" > "/dev/stderr"; exit 1 } }' \
-	  $(SECRETS) > $@.new && chmod 644 $@.new && mv $@.new $@ || { rm -f $@.new; exit 1; }
-	$(eval RECREATE := --force-recreate)
+	  $(SECRETS) > $@.new && chmod 644 $@.new && touch $(@D)/changed && mv $@.new $@ || { rm -f $@.new; exit 1; }
 
 # Is what lies in the data folder whole, and of this PostgreSQL's major version? Asked in backend's own image, because the files
 # belong to its user. A first start that was interrupted leaves none of the databases that somebody made: those are numbered
-# from 16384. While a first start goes on, PostgreSQL does not answer on the container's address yet: nothing is asked then.
+# from 16384 (only POSTGRES_DB=postgres needs none, and cannot be told). While a first start goes on, PostgreSQL does not answer on the container's address yet: nothing is asked then.
 define look_at_data
 cd "$$PGDATA" 2>/dev/null && test -n "$$(ls -A)" || exit 0; \
 made=$$(cat PG_VERSION 2>/dev/null); \
 if [ -n "$$made" ] && [ "$$made" != "$$PG_MAJOR" ]; then \
   echo "error: PostgreSQL $$made made this data, and $$PG_MAJOR cannot read it. To carry it over:" \
-    "$(MAKE_IT) up backup POSTGRES_IMAGE=postgres:$$made; $(MAKE_IT) clean up; $(MAKE_IT) restore FILE=backups/..." >&2; exit 1; \
-elif ! ls base 2>/dev/null | grep -qE "^[0-9]{5}" || [ "$$databases" = 0 ]; then \
+    "$(MAKE_IT) up backup POSTGRES_IMAGE=postgres:$$made && $(MAKE_IT) clean up && $(MAKE_IT) restore FILE=backups/..." >&2; exit 1; \
+elif [ "$${APP_DB:-$$POSTGRES_DB}" = postgres ]; then :; elif ! ls base 2>/dev/null | grep -qE "^[0-9]{5}" || [ "$$databases" = 0 ]; then \
   echo "error: the data folder is half-made: its first start was interrupted. To remove it: $(MAKE_IT) clean" >&2; exit 1; \
 fi
 endef
@@ -87,9 +87,10 @@ restore: $(SECRETS) mine ## Take the database from a file, the web server stoppe
 # PostgreSQL takes the password from secrets.txt at its first start only. Over the socket inside it asks for none, so the new
 # one can be set there; the web server then starts anew with it.
 db-password: $(SECRETS) mine ## Give the database's user the password that secrets.txt has now
+	@test -n "$(BACKEND)" || { echo "error: POSTGRES_REMOTE_HOST names a database elsewhere: change the password there" >&2; exit 1; }
 	docker compose up -d --force-recreate --wait backend
 	@docker compose exec -T backend sh -c 'psql -q -v ON_ERROR_STOP=1 -U "$$POSTGRES_USER" -d postgres' < password.sql
-	docker compose up -d --force-recreate --no-deps --wait frontend
+	docker compose up -d --build --force-recreate --no-deps --wait frontend
 
 # In a container, so that you need no Python; through stdin and stdout, so that the files are yours and not root's. Production
 # gets the versions of requirements.txt, and what it needs besides.

@@ -308,6 +308,11 @@ def test_make_help_is_the_default_and_names_every_target(project):
         assert re.search(rf"make {target} ", printed)
 
 
+def test_make_n_only_shows_what_would_run(project):
+    assert "docker compose up" in project.sh("make -n up")
+    assert project.sh("docker compose ps -aq") == ""
+
+
 def test_make_run_is_up_in_the_foreground(project):
     with subprocess.Popen(
         ["make", "run"], cwd=project.folder, env={**os.environ, **project.variables}, stdout=subprocess.PIPE,

@@ -168,6 +168,17 @@ def test_down_ends_both_with_exit_code_0_and_keeps_the_data(prod):
     assert f"{prod.name}_database" not in sh("docker volume ls -q")
 
 
+def test_a_changed_secret_reaches_the_containers(prod):
+    prod.sh("make up")
+    prod.secrets.write_text(prod.secrets.read_text().replace(KEY_CANARY, KEY_CANARY[::-1]))
+    prod.sh("make backup")  # which takes the new value as well: `up` must not think that it is old
+    prod.sh("make up")
+    assert prod.sh("docker compose exec -T frontend cat /run/secrets/DJANGO_SECRET_KEY") == KEY_CANARY[::-1]
+    id_of_frontend = prod.container("frontend")["Id"]
+    prod.sh("make up")
+    assert prod.container("frontend")["Id"] == id_of_frontend
+
+
 @pytest.mark.parametrize("key", ["DJANGO_ALLOWED_HOSTS", "POSTGRES_DB", "DJANGO_SECRET_KEY", "POSTGRES_PASSWORD"])
 def test_a_missing_key_is_named(prod, key):
     prod.secrets.write_text(re.sub(f"^{key}=.*\n", "", prod.secrets.read_text(), flags=re.MULTILINE))

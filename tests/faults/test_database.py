@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, POSTGRES_CANARY, answers, figure, sh, until
+from conftest import ADMIN_CANARY, POSTGRES_CANARY, TUTORIAL_SECRETS, answers, figure, sh, until
 from load import Load
 from test_django import PASSWORD, log_in
 
@@ -140,7 +140,7 @@ def test_data_of_another_major_version_is_named_before_anything_starts(project, 
     printed = project.sh("make up", ok=False)
     make = "make" if lifecycle == "dev" else "make LIFECYCLE=prod"
     assert "error: PostgreSQL 16 made this data, and 17 cannot read it" in printed
-    assert f"{make} up backup POSTGRES_IMAGE=postgres:16; {make} clean up; {make} restore FILE=backups/..." in printed
+    assert f"{make} up backup POSTGRES_IMAGE=postgres:16 && {make} clean up && {make} restore FILE=backups/..." in printed
     assert sh(f"docker ps -aq --filter label=com.docker.compose.project={project.name}") == ""
 
 
@@ -162,9 +162,16 @@ def test_make_db_password_sets_a_changed_password_without_loss(project, lifecycl
     project.sql("create table kept as select 42 as answer")
     project.secrets.write_text(project.secrets.read_text().replace(old, "changed-later"))
     said = project.sh("make up", ok=False)
-    assert "until `make db-password` sets the new one" in said
+    assert f"until `make{' LIFECYCLE=prod' if lifecycle == 'prod' else ''} db-password` sets the new one" in said
     printed = project.sh("make db-password")
     assert "changed-later" not in said + printed + project.sh("docker compose logs")
     assert "Site administration" in log_in(project.url, admin)
     project.sh("make up")
     assert project.sql("select answer from kept") == "42"
+
+
+def test_a_database_with_the_servers_own_name_is_not_taken_for_half_made(project):
+    project.secrets.write_text(TUTORIAL_SECRETS.replace("appname_db", "postgres"))
+    project.sh("make up")
+    project.sh("make down")
+    assert "Django answers" in project.sh("make up")
