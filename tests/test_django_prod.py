@@ -289,7 +289,9 @@ def test_get_config_names_a_key_that_is_missing_or_set_twice(get_config, monkeyp
         get_config("KEY")
 
 
-def test_the_tutorials_secrets_lack_what_production_needs(project):
+def test_the_tutorials_secrets_lack_two_keys_that_production_needs(project):
     project.production()
-    project.secrets.write_text(TUTORIAL_SECRETS)
+    project.secrets.write_text(TUTORIAL_SECRETS.replace("appnameKTh1PjVmECYKnZna", POSTGRES_CANARY))
+    assert "error: DJANGO_SECRET_KEY is missing or empty" in project.sh("timeout 60 make up", ok=False)
+    project.secrets.write_text(f"{project.secrets.read_text()}DJANGO_SECRET_KEY={KEY_CANARY}\n")
     assert "DJANGO_ALLOWED_HOSTS" in project.sh("timeout 60 make up", ok=False)
