@@ -28,6 +28,8 @@ ROOT = BENCH.parent.parent
 FLASK, ALPINE, DJANGO = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine", ROOT / "03-docker-compose-django"
 BASE = "python:3.13-slim-trixie"
 TITLES = {"flask": "Flask", "alpine": "Flask on Alpine"}
+# What is measured beside the examples, and its Django settings: the tutorial's way, and the usual alternative.
+OTHERS = {"tutorial": "codesolid_demo.settings", "gunicorn": "codesolid_demo.settings_whitenoise"}
 LOAD = "-t 2 -c 16 -d 5s"  # wrk: two threads, sixteen connections, five seconds
 WORD = "a-word-for-the-benchmark-only-that-nobody-keeps-0123456789"
 SECRETS = f"""\
@@ -89,10 +91,10 @@ def first_200(url, limit=120):
 
 
 class Stack:
-    """A copy of the Django folder that runs as a Compose project of its own: the tutorial's way, or ours in dev or prod."""
+    """A copy of the Django folder that runs as a Compose project of its own: one of the OTHERS, or ours in dev or prod."""
 
     def __init__(self, kind, folder, port):
-        """Make the copy in `folder`; kind is tutorial, dev or prod."""
+        """Make the copy in `folder`; kind is tutorial, gunicorn, dev or prod."""
         self.kind, self.port = kind, port
         self.folder = Path(shutil.copytree(DJANGO, folder / kind / "django", ignore=shutil.ignore_patterns("data", "backups")))
         secrets = folder / kind / "secrets"
@@ -106,9 +108,10 @@ class Stack:
             "PORT": str(port),
             "DB_PORT": "0",
         }
-        if kind == "tutorial":
-            shutil.copy(BENCH / "tutorial-compose.yaml", self.folder / "docker-compose.yaml")
-            self.variables["BENCH_IMAGE"] = "bench-django-tutorial"
+        if kind in OTHERS:
+            shutil.copy(BENCH / "others-compose.yaml", self.folder / "docker-compose.yaml")
+            self.variables["BENCH_IMAGE"] = f"bench-django-{kind}"
+            (secrets / "secrets.txt").write_text(SECRETS.replace("codesolid_demo.settings\n", f"{OTHERS[kind]}\n"))
         elif kind == "prod":
             (secrets / "prod").mkdir()
             for key in ("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"):
@@ -118,13 +121,13 @@ class Stack:
                 "COMPOSE_ENV_FILES": "../secrets/secrets.txt",
                 "COMPOSE_PROFILES": "database",
             }
-        if kind != "tutorial":
+        if kind not in OTHERS:
             self.compose("build")
 
     @property
     def frontend(self):
         """The name of the container that serves Django."""
-        return f"bench-{self.kind}" if self.kind != "tutorial" else "bench-tutorial-frontend-1"
+        return f"bench-{self.kind}-frontend-1" if self.kind in OTHERS else f"bench-{self.kind}"
 
     def compose(self, words):
         """Run docker compose in this project."""
@@ -242,10 +245,11 @@ def rebuild(kind, folder):
     place = folder / f"edit-{kind}"
     if not place.exists():
         shutil.copytree(FLASK, place)
-        shutil.copy(BENCH / "tutorial-flask.Dockerfile", place)
+        for other in OTHERS:
+            shutil.copy(BENCH / f"{other}-flask.Dockerfile", place)
     source = place / "flaskapp.py"
     source.write_text(f"{source.read_text()}\n# {time.time()}\n")
-    file = "tutorial-flask.Dockerfile" if kind == "tutorial" else "Dockerfile"
+    file = f"{kind}-flask.Dockerfile" if kind in OTHERS else "Dockerfile"
     return seconds(lambda: sh(f"docker build -q -f {file} -t bench-edit-{kind} .", cwd=place))
 
 
@@ -277,7 +281,7 @@ def build():
 
 def rounds(number, folder):
     """Measure everything `number` times, in turn; return {measure: {variant: [value, ...]}}."""
-    found, stacks = {}, {kind: Stack(kind, folder, 18800 + n) for n, kind in enumerate(("tutorial", "dev", "prod"))}
+    found, stacks = {}, {kind: Stack(kind, folder, 18800 + n) for n, kind in enumerate((*OTHERS, "dev", "prod"))}
 
     def keep(measure, variant, value):
         found.setdefault(measure, {}).setdefault(variant, []).append(value)
@@ -306,16 +310,16 @@ def rounds(number, folder):
                 taken, code = stop(stack.frontend)
                 keep(f"docker stop, Django, s (exit code {code})", kind, taken)
                 stack.down()
-            for name, kind in (("flask", "tutorial"), ("flask", "dev"), ("flask", "prod"), ("alpine", "dev"), ("alpine", "prod")):
+            for name, kind in (*(("flask", kind) for kind in stacks), ("alpine", "dev"), ("alpine", "prod")):
                 with flask(f"bench-{name}-{kind}"):
                     taken, code = stop("bench-stop")
                 keep(f"docker stop, {TITLES[name]}, s (exit code {code})", kind, taken)
-            for kind in ("tutorial", "dev"):
+            for kind in (*OTHERS, "dev"):
                 rebuild(kind, folder) if turn == 0 else None
                 keep("edit of flaskapp.py to the new image, s", kind, rebuild(kind, folder))
         slow = folder / "flaskapp.py"
         slow.write_text((FLASK / "flaskapp.py").read_text() + SLOW_FLASK)
-        for name, kind in (("flask", "tutorial"), ("flask", "prod"), ("alpine", "prod")):
+        for name, kind in (("flask", "tutorial"), ("flask", "gunicorn"), ("flask", "prod"), ("alpine", "prod")):
             place = "/home/myuser" if kind == "tutorial" else "/app"
             with flask(f"bench-{name}-{kind}", f"-v '{slow}:{place}/flaskapp.py:ro'") as port:
                 keep_in_flight(TITLES[name], kind, *stop_in_flight("bench-stop", port))
@@ -326,7 +330,7 @@ def rounds(number, folder):
         for stack in stacks.values():
             stack.empty()
             stack.compose("down --rmi local")
-    for kind in ("tutorial", "dev", "prod"):
+    for kind in (*OTHERS, "dev", "prod"):
         keep("MB added to the base: Flask", kind, added(f"bench-flask-{kind}"))
         keep("MB added to the base: Django", kind, added(f"bench-django-{kind}"))
     return found
@@ -345,7 +349,8 @@ def main():
             build()
             found = rounds(number, Path(folder))
         finally:
-            sh("docker image ls -q 'bench-*' | sort -u | xargs -r docker image rm -f")
+            # By their names: the same image may have another name, which is yours.
+            sh("docker image ls --format '{{.Repository}}:{{.Tag}}' 'bench-*' | xargs -r docker image rm")
     columns = ["tutorial", "gunicorn", "dev", "prod", "floor"]
     rows = [[measure, *(cell(values.get(column)) for column in columns)] for measure, values in found.items()]
     engine = sh("docker version -f '{{.Server.Version}}'")

@@ -1,6 +1,10 @@
-# The usual alternative: the same Flask, behind gunicorn with two workers of four threads.
-FROM bench-flask-prod
-USER root
-RUN pip install --no-cache-dir --root-user-action=ignore gunicorn==27.0.1
+# The usual alternative, as one finds it in many a template: python:slim, pip, gunicorn with two workers of four threads. bench.py
+# builds it in 01-docker-flask.
+FROM python:3.13-slim-trixie
+RUN useradd -m myuser
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt && pip install --no-cache-dir gunicorn==27.0.1
+COPY flaskapp.py .
 USER myuser
 CMD ["gunicorn", "--bind", "0.0.0.0:8080", "--workers", "2", "--threads", "4", "flaskapp:app"]
