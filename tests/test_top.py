@@ -2,44 +2,11 @@
 
 import os
 import re
-import shutil
 import stat
 import subprocess
-import uuid
 
-import pytest
 import requests
-from conftest import ROOT, free_port, sh
-
-
-class Clone:
-    """A copy of the whole checkout, as `git clone` would make it, with names and ports of its own."""
-
-    def __init__(self, base):
-        """Make the copy in the folder `base`; its path has a space in it."""
-        self.folder = base / "a clone"
-        self.folder.mkdir(parents=True)
-        files = sh("git ls-files --cached --others --exclude-standard").splitlines()
-        for file in files:
-            if (ROOT / file).exists():
-                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / file, self.folder / file)
-        self.suffix = f"-test-{uuid.uuid4().hex[:8]}"
-        self.ports = [free_port() for _ in range(4)]
-        names = ["FLASK_PORT", "ALPINE_PORT", "DJANGO_PORT", "DB_PORT"]
-        self.variables = " ".join(f"{name}={port}" for name, port in zip(names, self.ports, strict=True))
-
-    def make(self, target, **options):
-        """Run make with this clone's names and ports; return what it printed."""
-        return sh(f"make {target} SUFFIX={self.suffix} {self.variables}", cwd=self.folder, **options)
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """Yield a fresh clone; remove what it started."""
-    one = Clone(tmp_path)
-    yield one
-    one.make("clean")
+from conftest import ROOT, Clone, sh
 
 
 def test_make_up_on_a_fresh_clone_starts_all_three_and_says_where(clone, tmp_path):

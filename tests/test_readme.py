@@ -1,0 +1,179 @@
+"""The README, run from top to bottom: every `sh` block in a fresh clone, and what it prints beside what stands below it.
+
+Between two blocks only what Docker has stays. `...` in an output stands for whatever varies. A block behind a comment
+`<!-- skip: next "reason" -->` is not run; pytest's summary lists it with its reason.
+"""
+
+import doctest
+import json
+import os
+import pty
+import re
+import shlex
+import socket
+import statistics
+import threading
+import unittest
+
+import pytest
+from conftest import DJANGO, ROOT, Clone, free_port, sh
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+README = ROOT / "README.md"
+TEXT = README.read_text()
+BASE = "python:3.13-slim-trixie"
+PRINTED = ["text", "html", "diff"]  # the languages of blocks that show what the commands above them print
+
+
+def in_the_way():
+    """Return what is taken of the names and ports that stand in the README: containers, volumes, images, listeners."""
+    project = f"--filter label=com.docker.compose.project={DJANGO}"
+    found = sh("docker ps -aq --filter 'name=^/(flask|flask-alpine|django)$'").split()
+    found += sh(f"docker ps -aq {project}; docker volume ls -q {project}").split()
+    found += sh(f"for name in flask-example {DJANGO}-frontend python-with-our-ca; do docker image ls -q $name; done").split()
+    for port in (80, 5432, 8081, 8082, 8083, 8084, 8090):
+        with socket.socket() as probe:
+            found += [port] if probe.connect_ex(("127.0.0.1", port)) == 0 else []
+    return found
+
+
+class Reader:
+    """Somebody who types what the README says, block by block, into new shells in the top folder of a clone."""
+
+    def __init__(self, base):
+        """Clone into the folder `base`. Where the README's names and ports are taken, others stand for them."""
+        self.clone = Clone(base)
+        # "your CA", for the block that gives one to the base image
+        certificate = 'openssl req -x509 -newkey rsa:2048 -nodes -subj "/CN=your CA" -keyout /dev/null'
+        sh(f"docker run --rm {BASE} {certificate} > ca.crt", cwd=self.clone.folder)
+        self.words, self.variables = {}, {}
+        if not in_the_way():
+            self.clone.suffix, self.clone.variables = "", ""
+            return
+        suffix, (flask, alpine, django, database), port = self.clone.suffix, self.clone.ports, free_port()
+        self.words = {
+            r"(?<![\w/-])(?<!= )(flask-example|flask|flask-alpine|django)(?=[: ]|$)": rf"\1{suffix}",
+            "python-with-our-ca": f"python-with-our-ca{suffix}",
+            rf"{DJANGO}(?=-frontend)": rf"{DJANGO}{suffix}",
+            r"(?<=-p )80(?=:)": f"{port}",
+            r"(?<=http://localhost)(?![:\w])": f":{port}",
+            r"(?<=localhost:)8081": f"{flask}",
+            r"(?<=localhost:)8082": f"{alpine}",
+            r"(?<=localhost:)8083": f"{django}",
+        }
+        self.variables = {
+            **{"SUFFIX": suffix, "FLASK_PORT": flask, "ALPINE_PORT": alpine, "DJANGO_PORT": django, "DB_PORT": database},
+            **{"NAME": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:prod", "PORT": port},
+            **{"COMPOSE_PROJECT_NAME": f"{DJANGO}{suffix}", "DJANGO_NAME": f"django{suffix}"},
+        }
+
+    def own(self, text):
+        """Return a text of the README with the names and ports that this reader has to use."""
+        for word, mine in self.words.items():
+            text = re.sub(word, mine, text, flags=re.MULTILINE)
+        return text
+
+    def type(self, commands):
+        """Run a block at a terminal, at which `exit` is typed twice a second for whatever asks; return what it printed."""
+        keyboard, terminal = pty.openpty()
+        ended = threading.Event()
+
+        def type_exit():
+            while not ended.wait(0.5):
+                os.write(keyboard, b"exit\n")
+
+        fingers = threading.Thread(target=type_exit)
+        fingers.start()
+        try:
+            # -e: the first command that fails ends the block.
+            environment = {**os.environ, **{name: str(value) for name, value in self.variables.items()}}
+            return sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=self.clone.folder, stdin=terminal, env=environment)
+        finally:
+            ended.set()
+            fingers.join()
+            os.close(terminal)
+            os.close(keyboard)
+
+    def remove(self):
+        """Remove all that the blocks left behind."""
+        self.clone.make("clean")
+        self.clone.make("clean LIFECYCLE=prod", input="yes\n", stdin=None)
+        sh(f"docker image rm {self.own('python-with-our-ca')}", ok=None)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """Yield the reader, the same one for all blocks."""
+    one = Reader(tmp_path_factory.mktemp("reader"))
+    yield one
+    one.remove()
+
+
+def run(example):
+    """Run a block of commands; keep what it prints for the block below."""
+    example.namespace["printed"] = ""
+    example.namespace["printed"] = example.namespace["reader"].type(example.parsed)
+
+
+def compare(example):
+    """Return the difference, or nothing, between a block of output and what the commands above it printed."""
+    expected, printed = example.namespace["reader"].own(example.parsed), example.namespace["printed"]
+    expected = re.sub(r"\s*\.\.\.\s*", "...", expected)  # it stands for nothing, too
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not doctest.OutputChecker().check_output(f"{expected}\n", f"{printed}\n", flags):
+        return f"the README says:\n{expected}\nprinted was:\n{printed}"
+    return None
+
+
+PARSERS = [SkipParser(), CodeBlockParser("sh", run), *(CodeBlockParser(language, compare) for language in PRINTED)]
+
+
+@pytest.mark.parametrize("example", list(Sybil(PARSERS).parse(README)), ids=lambda example: f"line-{example.line}")
+def test_the_readme_does_what_it_says(example, reader):
+    example.namespace["reader"] = reader
+    try:
+        example.evaluate()
+    except unittest.SkipTest as skipped:
+        pytest.skip(f"README.md line {example.line} is not run, because {skipped}:\n{example.parsed}")
+
+
+def test_every_block_of_the_readme_is_run_compared_or_plain_text():
+    assert set(re.findall(r"^```(\w*)$", TEXT, re.MULTILINE)) <= {"", "sh", *PRINTED}
+
+
+def test_every_make_target_of_the_readme_exists():
+    targets = set()
+    for makefile in (*ROOT.glob("*/*akefile"), *ROOT.glob("*/*.mk"), ROOT / "Makefile", ROOT / "tests/engine/engine.mk"):
+        targets |= set(re.findall(r"^([a-z_-]+):", makefile.read_text(), re.MULTILINE))
+    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w-]+ )?([a-z_-]+)", TEXT)
+    assert len(named) > 20 and set(named) <= targets
+
+
+def test_every_file_that_the_readme_links_is_there():
+    linked = [link for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", TEXT) for link in link if link]
+    headings = {re.sub(r"[^\w\s-]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)", TEXT, re.MULTILINE)}
+    for link in linked:
+        assert "://" in link or (link[1:] in headings if link[0] == "#" else (ROOT / link).exists()), link
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_benchmark():
+    results = json.loads((ROOT / ".github/images/bench.json").read_text())
+
+    def median(measure, kind):
+        """The measure's name may go on (by an exit code)."""
+        found = [values[kind] for name, values in results["results"].items() if name.startswith(measure) and kind in values]
+        return statistics.median(found[0])
+
+    for measure, kind, form in (
+        ("MB added to the base: Flask", "dev", "{:.1f} MB"),
+        ("MB added to the base: Django", "dev", "{:.1f} MB"),
+        ("edit of flaskapp.py to the new image", "dev", "{:.2f} s"),
+        ("docker stop, Flask, s", "dev", "{:.1f} s"),
+        ("Flask, requests/s", "prod", "{:.0f}"),
+        ("empty database to the first 200", "dev", "{:.1f} s"),
+        ("docker compose down", "dev", "{:.1f} s"),
+    ):
+        here, tutorial, usual = (form.format(median(measure, variant)) for variant in (kind, "tutorial", "gunicorn"))
+        assert f"{here} instead of {tutorial}; the usual alternative {usual} |" in TEXT
+    assert results["machine"] in TEXT
