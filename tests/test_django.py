@@ -5,12 +5,11 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import DJANGO, TUTORIAL_SECRETS, copy, sh
+from conftest import DJANGO, TUTORIAL_SECRETS, answers, copy, sh, until
 
 START_PAGE = "The install worked successfully! Congratulations!"
 PASSWORD = "appnameOtwEgXAAPj5ZLmsQ"
@@ -18,16 +17,8 @@ PASSWORD = "appnameOtwEgXAAPj5ZLmsQ"
 
 def wait_for(url):
     """Return the first page that answers with 200 within a minute."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            answer = requests.get(url, timeout=5)
-            if answer.status_code == 200:
-                return answer
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"{url} did not answer with 200 within a minute")
+    until(lambda: answers(url), 60)
+    return requests.get(url, timeout=5)
 
 
 def log_in(url, password=PASSWORD):
@@ -104,10 +95,7 @@ def test_bind_address_lets_the_network_in(project):
 
 def test_frontend_waits_for_the_database_and_both_become_healthy(project):
     project.sh("docker compose up -d --no-deps --build frontend")
-    deadline = time.monotonic() + 20
-    while "waiting for PostgreSQL at backend:5432" not in project.sh("docker compose logs frontend"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: "waiting for PostgreSQL at backend:5432" in project.sh("docker compose logs frontend"), 20)
     project.sh("docker compose up -d --wait backend")
     assert START_PAGE in wait_for(project.url).text
     assert sh(f"docker container inspect -f '{{{{.RestartCount}}}}' {project.name}-django") == "0"
@@ -171,16 +159,11 @@ def test_six_first_starts_at_once_all_succeed_with_one_superuser(project):
         with ThreadPoolExecutor(6) as pool:
             started = pool.map(lambda _: project.sh("docker compose run -d frontend").splitlines()[-1], range(6))
             names = [line.split()[-1] for line in started]
-        deadline = time.monotonic() + 60
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-        while project.sql(waiting) != "6" and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert project.sql(waiting) == "6"
+        until(lambda: project.sql(waiting) == "6", 60)
         holder.stdin.close()
-    deadline = time.monotonic() + 90
     inspect = f"docker container inspect -f '{{{{.State.Status}}}} {{{{.State.Health.Status}}}}' {' '.join(names)}"
-    while time.monotonic() < deadline and sh(inspect).split("\n") != ["running healthy"] * 6:
-        time.sleep(0.2)
+    until(lambda: sh(inspect).split("\n") == ["running healthy"] * 6, 90)
     logs = [sh(f"docker logs {name}") for name in names]
     sh(f"docker rm -f {' '.join(names)}")
     assert sum("Applying auth.0001_initial... OK" in log for log in logs) == 1
@@ -201,9 +184,7 @@ def test_an_edit_of_the_code_rebuilds_without_pip_and_shows(project):
 def test_a_stop_while_it_waits_for_the_database_ends_at_once(project):
     project.sh("docker compose build")
     container = project.sh("docker compose run -d --no-deps frontend").splitlines()[-1]
-    deadline = time.monotonic() + 20
-    while "waiting for PostgreSQL at backend:5432" not in sh(f"docker logs {container}") and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(lambda: "waiting for PostgreSQL at backend:5432" in sh(f"docker logs {container}"), 20)
     assert "there is no host of this name" in sh(f"docker logs {container}")
     sh(f"docker stop {container}")
     code = sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {container}")

@@ -3,11 +3,10 @@
 import os
 import stat
 import subprocess
-import time
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, sh
+from conftest import ADMIN_CANARY, sh, until
 from test_django import PASSWORD, log_in
 
 
@@ -74,10 +73,7 @@ def test_make_watch_shows_an_edit_without_a_rebuild(project):
             said += watch.stdout.readline()
         urls = project.folder / "codesolid_demo/codesolid_demo/urls.py"
         urls.write_text(urls.read_text() + "\nadmin.site.site_header = 'Edited'\n")
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and "Edited" not in page(f"{project.url}/admin/login/"):
-            time.sleep(0.1)
-        assert "Edited" in page(f"{project.url}/admin/login/")
+        until(lambda: "Edited" in page(f"{project.url}/admin/login/"), 30)
         os.killpg(watch.pid, 2)
         watch.communicate(timeout=30)
 

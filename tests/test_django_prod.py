@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -139,17 +138,12 @@ def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(prod):
     assert prod.container("frontend")["State"]["ExitCode"] == 0
 
 
-def test_a_killed_server_comes_back_by_itself(shop):
-    os.kill(shop.container("frontend")["State"]["Pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            if requests.get(f"{shop.url}/admin/login/", timeout=5).status_code == 200:
-                break
-        except requests.ConnectionError:
-            time.sleep(0.1)
-    assert "Site administration" in log_in(shop.url, ADMIN_CANARY)
-    assert shop.container("frontend")["RestartCount"] == 1
+def test_make_without_lifecycle_leaves_running_production_alone(shop):
+    before = shop.container("frontend")["Id"]
+    for target in ("up", "down", "clean"):
+        said = shop.sh(f"make {target} LIFECYCLE=dev", ok=False)
+        assert f"error: production runs here. Do you mean: make {target} LIFECYCLE=prod" in said
+    assert shop.container("frontend")["Id"] == before and shop.container("frontend")["State"]["Running"]
 
 
 def test_down_ends_both_with_exit_code_0_and_keeps_the_data(prod):

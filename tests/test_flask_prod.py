@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ROOT, copy, sh
+from conftest import ROOT, copy, sh, until
 from test_flask import FOLDERS, PAGE
 
 pytestmark = pytest.mark.parametrize("folder", FOLDERS)
@@ -79,9 +79,7 @@ def test_a_worker_that_dies_is_replaced_and_the_server_goes_on(url, name):
     before = workers(name)
     assert len(before) == 2
     os.kill(int(before[0]), signal.SIGKILL)  # the engine runs on this machine: these are its own pids
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and (len(workers(name)) < 2 or before[0] in workers(name)):
-        time.sleep(0.1)
+    until(lambda: len(workers(name)) == 2 and before[0] not in workers(name), 10)
     assert len(workers(name)) == 2 and before[1] in workers(name)
     assert requests.get(url, timeout=5).text == PAGE
 
@@ -96,10 +94,8 @@ def workers(name):
 def test_the_number_of_workers_is_set_by_the_environment(folder, name):
     sh(f"docker build --target prod -t {name} .", cwd=ROOT / folder)
     sh(f"docker run -d --name {name} -e GRANIAN_WORKERS=1 {name}")
-    deadline = time.monotonic() + 20
-    while "Started worker-1" not in sh(f"docker logs {name}") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert "Started worker-1" in sh(f"docker logs {name}") and "worker-2" not in sh(f"docker logs {name}")
+    until(lambda: "Started worker-1" in sh(f"docker logs {name}"), 20)
+    assert "worker-2" not in sh(f"docker logs {name}")
 
 
 def test_production_has_the_versions_of_the_dev_lock(folder):

@@ -97,8 +97,8 @@ class Reader:
 
     def remove(self):
         """Remove all that the blocks left behind."""
-        self.clone.make("clean")
         self.clone.make("clean LIFECYCLE=prod", input="yes\n", stdin=None)
+        self.clone.make("clean")
         sh(f"docker image rm {self.own('python-with-our-ca')}", ok=None)
 
 
@@ -177,3 +177,24 @@ def test_the_numbers_of_the_readme_are_those_of_the_benchmark():
         here, tutorial, usual = (form.format(median(measure, variant)) for variant in (kind, "tutorial", "gunicorn"))
         assert f"{here} instead of {tutorial}; the usual alternative {usual} |" in TEXT
     assert results["machine"] in TEXT
+
+
+def test_what_the_screen_says_when_something_goes_wrong_stands_in_the_table(name, port, project):
+    start = project.folder / "start.sh"
+    start.write_text(start.read_text().replace("\n", "\r\n"))
+    project.sh(f"docker build -q -t {name} .")
+    run = f"docker run --rm -d -p 127.0.0.1:{port}:80 --entrypoint sleep --name"
+    project.sh(f"{run} {name} {name} 600")
+    project.secrets.rename(f"{project.secrets}.away")
+    for command, message in (
+        ("DOCKER_HOST=unix:///nowhere docker ps", "Cannot connect to the Docker daemon"),
+        (f"{run} {name}-2 {name} 600", "port is already allocated"),
+        (f"{run} {name} {name} 600", 'The container name "/flask" is already in use'),
+        ("docker compose up", "env file .../secrets/secrets.txt not found"),
+        (f"docker exec {name} curl -f localhost", 'exec: "curl": executable file not found'),
+        (f"docker run --rm {name}", "exec ./start.sh: no such file or directory"),
+    ):
+        said = project.sh(command, ok=False).replace(name, "flask")
+        assert re.search(re.escape(message).replace(r"\.\.\.", ".*"), said), said
+        assert f"`{message}`" in TEXT.partition("## When something goes wrong")[2]
+    project.secrets.with_name("secrets.txt.away").rename(project.secrets)
