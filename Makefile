@@ -20,7 +20,7 @@ django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help up down ps clean secrets doctor test test-faults soak bench lint
+.PHONY: help up down ps clean secrets doctor test test-faults soak bench pictures lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -84,8 +84,16 @@ soak: .venv/pytest ## Ten minutes of load with kills at random: nothing acknowle
 bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: eight minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
+# The numbers are kept beside the chart, so that both can be checked. `make up` is shown with the names that it has by default.
+pictures: .venv/pytest ## Make the pictures of .github/images anew; the chart is of the last `make bench`
+	@test ! -f tests/bench/results.json || cp tests/bench/results.json .github/images/bench.json
+	@test -f .github/images/bench.json || { echo "error: there are no numbers for the chart: make bench" >&2; exit 1; }
+	@test -z "$$(docker ps -aq --filter 'name=^/?(flask|flask-alpine|django|03-docker-compose-django-.*)$$')" \
+	  || { echo "error: the examples' names and ports are in use: make down" >&2; exit 1; }
+	PICTURES="$(CURDIR)/.github/images" .venv/bin/pytest tests/test_pictures.py $(ARGS)
+
 lint: .venv/lint secrets ## Check the style of every file
-	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile tests/engine/images/*/Dockerfile
+	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile tests/pictures/Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/checkov --config-file tests/checkov.yaml && .venv/bin/checkov --config-file tests/checkov-tests.yaml
 	.venv/bin/zizmor --offline --quiet --persona=auditor .github
 	.venv/bin/shellcheck */*.sh tests/*.sh tests/engine/images/*/*.sh

@@ -1,0 +1,94 @@
+"""Looks at an example as a person does, in Chromium: browse.py SIZE page URL TEXT, or SIZE admin URL; prints a PNG picture.
+
+tests/test_pictures.py runs it in the network of the example's container. `admin` logs in with DJANGO_SUPERUSER and
+DJANGO_SUPERUSER_PASSWORD of the environment. Fails at anything that a browser's console would show in red.
+"""
+
+import os
+import sys
+from urllib.parse import urlsplit
+
+from playwright.sync_api import expect, sync_playwright
+
+# A white page on the white page of the README needs an edge.
+FRAME = "body::after { content: ''; position: fixed; inset: 0; border: 1px solid #d1d9e0; pointer-events: none }"
+
+
+def shot(tab):
+    """Return a picture of what is shown, once all icons are there."""
+    tab.wait_for_load_state("networkidle")
+    return tab.screenshot(style=FRAME)
+
+
+def page(tab, url, text):
+    """Open a page that must show the text; return its picture."""
+    tab.goto(url)
+    expect(tab.locator("body")).to_contain_text(text)
+    return shot(tab)
+
+
+def admin(tab, url):
+    """Log in, give the administrator a first name, log out; return the picture of what the log-in shows."""
+    name = os.environ["DJANGO_SUPERUSER"]
+    tab.goto(f"{url}/admin/")
+    tab.get_by_label("Username").fill(name)
+    tab.get_by_label("Password").fill(os.environ["DJANGO_SUPERUSER_PASSWORD"])
+    tab.get_by_role("button", name="Log in").click()
+    expect(tab.get_by_role("heading", name="Site administration")).to_be_visible()
+    picture = shot(tab)
+
+    tab.get_by_role("link", name="Users", exact=True).click()
+    tab.get_by_role("link", name=name, exact=True).click()
+    tab.get_by_label("First name").fill("Ada")
+    tab.get_by_role("button", name="Save", exact=True).click()
+    expect(tab.get_by_text("was changed successfully")).to_be_visible()
+    expect(tab.get_by_role("cell", name="Ada")).to_be_visible()
+
+    tab.get_by_role("button", name="Log out").click()
+    expect(tab.get_by_text("Thanks for spending some quality time")).to_be_visible()
+    tab.goto(f"{url}/admin/")
+    expect(tab.get_by_label("Password")).to_be_visible()
+    return picture
+
+
+def main():
+    """Open the browser, look, and print the picture, unless something was wrong."""
+    size, what, url, *words = sys.argv[1:]
+    width, height = map(int, size.split("x"))
+    wrong, files = [], []
+
+    def answered(response):
+        if urlsplit(response.url).path.startswith("/static/"):
+            files.append(response.url)
+            if response.status != 200:
+                wrong.append(f"{response.status} for the static file {response.url}")
+        elif response.status >= 400:
+            wrong.append(f"{response.status} for {response.url}")
+
+    def said(line):
+        # Chromium asks for an icon by itself. The examples have none, like the tutorial's.
+        if line.type == "error" and urlsplit(line.location["url"]).path != "/favicon.ico":
+            wrong.append(f"console: {line.text} ({line.location['url']})")
+
+    with sync_playwright() as playwright:
+        # Docker keeps from Chromium what it needs for a sandbox of its own: the container is the sandbox.
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", chromium_sandbox=False)
+        tab = browser.new_page(viewport={"width": width, "height": height})
+        tab.set_default_timeout(10_000)
+        expect.set_options(timeout=10_000)
+        tab.on("response", answered)
+        tab.on("requestfailed", lambda request: wrong.append(f"no answer for {request.url}: {request.failure}"))
+        tab.on("console", said)
+        tab.on("pageerror", lambda error: wrong.append(f"JavaScript: {error}"))
+        picture = {"page": page, "admin": admin}[what](tab, url, *words)
+        tab.wait_for_load_state("networkidle")
+        browser.close()
+    if what == "admin" and not files:
+        wrong.append("the admin asked for no static file")
+    if wrong:
+        sys.exit("error: in the browser:\n" + "\n".join(wrong))
+    sys.stdout.buffer.write(picture)
+
+
+if __name__ == "__main__":
+    main()

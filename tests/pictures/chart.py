@@ -1,0 +1,68 @@
+"""Draws the benchmark: chart.py light|dark, with the JSON of `make bench` on stdin; prints an SVG picture of the medians.
+
+tests/test_pictures.py runs it. The id of each value in the picture says what it is the median of, for the test to read.
+"""
+
+import json
+import statistics
+import sys
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+PANELS = [
+    ("Start", "seconds, with an empty database; lower is better", "empty database to the first 200, s"),
+    ("Stop", "seconds for docker compose down; lower is better", "docker compose down, s"),
+    ("Rebuild after an edit", "seconds; lower is better", "edit of flaskapp.py to the new image, s"),
+    ("Image size", "MB added to Python's by Django; lower is better", "MB added to the base: Django"),
+    ("Flask", "requests a second; higher is better", "Flask, requests/s"),
+    ("Django, its log-in page", "requests a second; higher is better", "Django /admin/login/, requests/s"),
+]
+VARIANTS = {
+    "tutorial": ("tutorial", "#db6d28"),
+    "gunicorn": ("gunicorn", "#8b949e"),
+    "dev": ("here, dev", "#58a6ff"),
+    "prod": ("here, prod", "#1f6feb"),
+}
+# Text, and small text, of GitHub's own pages.
+COLOURS = {"light": ("#1f2328", "#59636e"), "dark": ("#f0f6fc", "#9198a1")}
+
+
+def label(value):
+    """Return a number with as many digits as one wants to read."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def main():
+    """Read, draw, print."""
+    text, small = COLOURS[sys.argv[1]]
+    bench = json.load(sys.stdin)
+    mpl.rcParams.update({
+        "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's own font
+        "svg.hashsalt": "bench",  # and the same numbers make the same file
+        "font.sans-serif": ["Liberation Sans", "Arial", "Helvetica"],  # the first is this image's, and as wide as the others
+        "text.color": text,
+        "ytick.color": text,
+    })  # fmt: skip
+    figure, axes = plt.subplots(2, 3, figsize=(10, 4.6), layout="constrained")
+    for panel, (title, unit, measure) in zip(axes.flat, PANELS, strict=True):
+        if measure not in bench["results"]:
+            sys.exit(f'error: the results lack "{measure}": make bench')
+        medians = {kind: statistics.median(values) for kind, values in bench["results"][measure].items() if kind in VARIANTS}
+        kinds = [kind for kind in VARIANTS if kind in medians]
+        names, colours = zip(*(VARIANTS[kind] for kind in kinds), strict=True)
+        bars = panel.barh(names, [medians[kind] for kind in kinds], color=colours, height=0.7)
+        for kind, written in zip(kinds, panel.bar_label(bars, [label(medians[kind]) for kind in kinds], padding=3), strict=True):
+            written.set_gid(f"{measure}: {kind}")
+        panel.set_title(title, loc="left", weight="bold", pad=20)
+        panel.annotate(unit, (0, 1), xytext=(0, 6), xycoords="axes fraction", textcoords="offset points", size=8, color=small)
+        panel.set_ylim(3.5, -0.5)  # the tutorial on top, and bars of one height in all panels
+        panel.margins(x=0.25)
+        panel.tick_params(left=False, bottom=False, labelbottom=False)
+        panel.spines[:].set_visible(False)
+    figure.supxlabel(f"{bench['machine']}; medians of {bench['rounds']} rounds", size=8, color=small, x=0.01, ha="left")
+    figure.savefig(sys.stdout.buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Draws what a terminal shows in the end, without the steps of the builds: what was printed comes on stdin, an SVG goes out.
+
+tests/test_pictures.py runs it. pyte is the terminal, for builds and Compose move the cursor about; rich draws its screen.
+"""
+
+import io
+import re
+import sys
+from itertools import groupby
+
+import pyte
+from rich.console import Console
+from rich.text import Text
+
+COLUMNS = 110
+# No font from the network: an <img> may not load one, and nobody is to be told who reads the README.
+SVG = """\
+<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace;
+  font-size: {char_height}px; line-height: {line_height}px }}
+.{unique_id}-title {{ font-family: Arial, sans-serif; font-size: 18px; font-weight: bold }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+
+
+def style(cell):
+    """Return rich's word for the look of one of pyte's cells."""
+    colour = cell.fg.replace("brown", "yellow").replace("bright", "bright_")  # or six hexadecimal digits
+    return ("bold " if cell.bold else "") + (f"#{colour}" if re.fullmatch("[0-9a-f]{6}", colour) else colour)
+
+
+def rows(screen):
+    """Yield a Text for each row that is shown; one with three dots for all steps of a build, none for make's own words."""
+    written = [number for number, row in enumerate(screen.display) if row.strip()]
+    shown = [number for number in range(written[-1] + 1) if not screen.display[number].startswith("make[")]
+    for is_step, numbers in groupby(shown, lambda number: screen.display[number].startswith(" => ")):
+        if is_step:
+            yield Text(" => ...", "blue")
+            continue
+        for number in numbers:
+            cells = [screen.buffer[number][column] for column in range(COLUMNS)]
+            row = Text.assemble(*(("".join(cell.data for cell in run), look) for look, run in groupby(cells, style)))
+            row.rstrip()
+            yield row
+
+
+def main():
+    """Read, emulate, draw."""
+    screen = pyte.Screen(COLUMNS, 1000)
+    pyte.ByteStream(screen).feed(sys.stdin.buffer.read())
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor", force_terminal=True)
+    for row in rows(screen):
+        console.print(row, soft_wrap=True)
+    console.print()  # rich gives the last line no clip path
+    print(console.export_svg(title="", code_format=SVG), end="")
+
+
+if __name__ == "__main__":
+    main()
