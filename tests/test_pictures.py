@@ -86,7 +86,7 @@ def test_the_admin_of_production_in_a_browser(draw, shop):
 def test_make_up_in_a_terminal(draw, clone, tmp_path):
     clone.suffix = clone.variables = ""  # for the `make clean` at the end
     keyboard, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (1000, 110))
+    termios.tcsetwinsize(terminal, (1000, 120))  # rows, and the columns of terminal.py
     ends = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
     with subprocess.Popen(["make", "up"], cwd=clone.folder, env={**os.environ, "TERM": "xterm"}, **ends) as make:
         os.close(terminal)

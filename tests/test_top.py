@@ -75,7 +75,7 @@ def test_start_scripts_keep_linux_line_ends_on_windows():
 
 def test_make_help_is_the_default_and_names_every_target():
     printed = sh("make")
-    for target in "up down ps clean secrets doctor test bench lint engine engine-down engine-clean".split():
+    for target in "up down ps clean secrets doctor test bench pictures lint engine engine-down engine-clean".split():
         assert f"make {target} " in printed
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 # A white page on the white page of the README needs an edge.
 FRAME = "body::after { content: ''; position: fixed; inset: 0; border: 1px solid #d1d9e0; pointer-events: none }"
@@ -17,7 +17,7 @@ FRAME = "body::after { content: ''; position: fixed; inset: 0; border: 1px solid
 def shot(tab):
     """Return a picture of what is shown, once all icons are there."""
     tab.wait_for_load_state("networkidle")
-    return tab.screenshot(style=FRAME)
+    return tab.screenshot(style=FRAME, animations="disabled")  # Django's rocket flies
 
 
 def page(tab, url, text):
@@ -80,13 +80,16 @@ def main():
         tab.on("requestfailed", lambda request: wrong.append(f"no answer for {request.url}: {request.failure}"))
         tab.on("console", said)
         tab.on("pageerror", lambda error: wrong.append(f"JavaScript: {error}"))
-        picture = {"page": page, "admin": admin}[what](tab, url, *words)
-        tab.wait_for_load_state("networkidle")
+        try:
+            picture = {"page": page, "admin": admin}[what](tab, url, *words)
+            tab.wait_for_load_state("networkidle")
+        except (AssertionError, Error) as error:  # Playwright tells what was typed into which field
+            wrong.append(str(error).replace(os.environ.get("DJANGO_SUPERUSER_PASSWORD") or "\0", "(the password)"))
         browser.close()
     if what == "admin" and not files:
         wrong.append("the admin asked for no static file")
     if wrong:
-        sys.exit("error: in the browser:\n" + "\n".join(wrong))
+        sys.exit("error: in the browser:\n" + "\n".join(dict.fromkeys(wrong)))
     sys.stdout.buffer.write(picture)
 
 

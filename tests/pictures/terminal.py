@@ -12,7 +12,7 @@ import pyte
 from rich.console import Console
 from rich.text import Text
 
-COLUMNS = 110
+COLUMNS = 120  # as in test_pictures.py: the longest line that `make up` prints itself fits in
 # No font from the network: an <img> may not load one, and nobody is to be told who reads the README.
 SVG = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
