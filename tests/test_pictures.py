@@ -64,9 +64,10 @@ def test_djangos_start_page_in_a_browser(draw, running):
 def use_the_admin(draw, project):
     """Log in with the secrets file, change the administrator, log out; return the picture of the admin."""
     options = f"--network container:{project.name}-django --env-file '{project.secrets}'"
-    assert project.sql("select first_name from auth_user") == ""
+    first_name = "select first_name from auth_user where username = 'appname_admin'"
+    assert project.sql(first_name) == ""
     picture = draw("admin.png", "browse.py 1000x320 admin http://localhost:8000", options)
-    assert project.sql("select first_name from auth_user") == "Ada"
+    assert project.sql(first_name) == "Ada"
     project.sql("update auth_user set first_name = ''")
     return picture
 
