@@ -105,4 +105,5 @@ lock: ## Renew requirements.txt and requirements-prod.txt: the newest versions, 
 clean: $(SECRETS) mine ## Remove this example's containers, image, network and DATA, and nothing else
 	@test "$(LIFECYCLE)" != prod || { printf 'Remove the production database? Type yes: ' && read -r answer && [ "$$answer" = yes ]; }
 	docker compose down --rmi local --volumes --remove-orphans
+	@image=$$(docker compose config --images | grep ':prod$$') && docker image rm "$$image" 2>/dev/null || true
 	@test "$(LIFECYCLE)" = prod || test ! -d data || docker run --rm -v "$(CURDIR):/folder" "$(POSTGRES_IMAGE)" rm -rf /folder/data

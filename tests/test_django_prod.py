@@ -42,7 +42,7 @@ def test_no_container_has_a_secret_in_its_environment(shop):
 
 
 def test_no_secret_in_the_image(shop):
-    image = f"{shop.name}-frontend"
+    image = f"{shop.name}-frontend:prod"
     assert not any(canary in sh(f"docker history --no-trunc {image}; docker image inspect {image}") for canary in CANARIES)
     search = f"docker save {image} | tar -xO --wildcards '*' | grep -ac "
     assert int(sh(search + "refuse_published_passwords", ok=None)) > 0  # the search works
@@ -160,6 +160,7 @@ def test_down_ends_both_with_exit_code_0_and_keeps_the_data(prod):
     assert f"{prod.name}_database" in sh("docker volume ls -q")
     prod.sh("echo yes | make clean", stdin=None)
     assert f"{prod.name}_database" not in sh("docker volume ls -q")
+    assert sh(f"docker image ls -q {prod.name}-frontend") == ""
 
 
 def test_a_changed_secret_reaches_the_containers(prod):

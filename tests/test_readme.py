@@ -10,29 +10,31 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import socket
 import statistics
 import threading
 import unittest
 
 import pytest
+import requests
 from conftest import DJANGO, ROOT, Clone, free_port, sh
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 README = ROOT / "README.md"
 TEXT = README.read_text()
-BASE = "python:3.13-slim-trixie"
 PRINTED = ["text", "html", "diff"]  # the languages of blocks that show what the commands above them print
 
 
 def in_the_way():
     """Return what is taken of the names and ports that stand in the README: containers, volumes, images, listeners."""
-    project = f"--filter label=com.docker.compose.project={DJANGO}"
-    found = sh("docker ps -aq --filter 'name=^/(flask|flask-alpine|django)$'").split()
-    found += sh(f"docker ps -aq {project}; docker volume ls -q {project}").split()
-    found += sh(f"for name in flask-example {DJANGO}-frontend python-with-our-ca; do docker image ls -q $name; done").split()
-    for port in (80, 5432, 8081, 8082, 8083, 8084, 8090):
+    found = sh("docker ps -aq --filter 'name=^/(flask|flask-alpine|django|shop)$'").split()
+    for project in (DJANGO, "shop"):
+        label = f"--filter label=com.docker.compose.project={project}"
+        found += sh(f"docker ps -aq {label}; docker volume ls -q {label}; docker image ls -q {project}-frontend").split()
+    found += sh("docker image ls -q flask-example; docker image ls -q python-with-our-ca").split()
+    for port in (80, 5432, 5435, 8081, 8082, 8083, 8084, 8090, 8095):
         with socket.socket() as probe:
             found += [port] if probe.connect_ex(("127.0.0.1", port)) == 0 else []
     return found
@@ -44,10 +46,9 @@ class Reader:
     def __init__(self, base):
         """Clone into the folder `base`. Where the README's names and ports are taken, others stand for them."""
         self.clone = Clone(base)
-        # "your CA", for the block that gives one to the base image
-        certificate = 'openssl req -x509 -newkey rsa:2048 -nodes -subj "/CN=your CA" -keyout /dev/null'
-        sh(f"docker run --rm {BASE} {certificate} > ca.crt", cwd=self.clone.folder)
-        self.words, self.variables = {}, {}
+        # The CA of the block that gives one to the base image: where a proxy has its own, the build fails without.
+        shutil.copy(os.environ.get("SSL_CERT_FILE") or requests.certs.where(), self.clone.folder / "ca.crt")
+        self.words, self.environment = {}, dict(os.environ)
         if not in_the_way():
             self.clone.suffix, self.clone.variables = "", ""
             return
@@ -56,15 +57,16 @@ class Reader:
             r"(?<![\w/-])(?<!= )(flask-example|flask|flask-alpine|django)(?=[: ]|$)": rf"\1{suffix}",
             "python-with-our-ca": f"python-with-our-ca{suffix}",
             rf"{DJANGO}(?=-frontend)": rf"{DJANGO}{suffix}",
-            r"(?<=-p )80(?=:)": f"{port}",
+            r"(?<=-p )80(?=:)|(?<=PORT=)(8090|8095)": f"{port}",
+            r"(?<=DB_PORT=)5435": f"{database}",
             r"(?<=http://localhost)(?![:\w])": f":{port}",
             r"(?<=localhost:)8081": f"{flask}",
             r"(?<=localhost:)8082": f"{alpine}",
             r"(?<=localhost:)8083": f"{django}",
         }
-        self.variables = {
-            **{"SUFFIX": suffix, "FLASK_PORT": flask, "ALPINE_PORT": alpine, "DJANGO_PORT": django, "DB_PORT": database},
-            **{"NAME": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:prod", "PORT": port},
+        self.environment |= {
+            **{"SUFFIX": suffix, "FLASK_PORT": f"{flask}", "ALPINE_PORT": f"{alpine}", "DJANGO_PORT": f"{django}"},
+            **{"NAME": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:prod", "PORT": f"{port}", "DB_PORT": f"{database}"},
             **{"COMPOSE_PROJECT_NAME": f"{DJANGO}{suffix}", "DJANGO_NAME": f"django{suffix}"},
         }
 
@@ -87,8 +89,7 @@ class Reader:
         fingers.start()
         try:
             # -e: the first command that fails ends the block.
-            environment = {**os.environ, **{name: str(value) for name, value in self.variables.items()}}
-            return sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=self.clone.folder, stdin=terminal, env=environment)
+            return sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=self.clone.folder, stdin=terminal, env=self.environment)
         finally:
             ended.set()
             fingers.join()
@@ -97,6 +98,7 @@ class Reader:
 
     def remove(self):
         """Remove all that the blocks left behind."""
+        sh("cd ../shop/shop && make clean", cwd=self.clone.folder, env=self.environment, ok=None)
         self.clone.make("clean LIFECYCLE=prod", input="yes\n", stdin=None)
         self.clone.make("clean")
         sh(f"docker image rm {self.own('python-with-our-ca')}", ok=None)
