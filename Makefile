@@ -81,7 +81,7 @@ test-faults: .venv/pytest ## Run all fault tests: processes killed, the database
 soak: .venv/pytest ## Ten minutes of load with kills at random: nothing acknowledged may be lost (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)
 
-bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: eight minutes
+bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: nine minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
 # The numbers are kept beside the chart, so that both can be checked. `make up` is shown with the names that it has by default.

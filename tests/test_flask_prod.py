@@ -103,3 +103,14 @@ def test_production_has_the_versions_of_the_dev_lock(folder):
     dev = set(pins.findall((ROOT / folder / "requirements.txt").read_text()))
     prod = set(pins.findall((ROOT / folder / "requirements-prod.txt").read_text()))
     assert dev < prod and {pin.split("==")[0] for pin in prod - dev} == {"granian"}
+
+
+def test_a_stop_while_the_workers_are_still_starting_ends_with_exit_code_0(folder, name, tmp_path):
+    mine = copy(folder, tmp_path)
+    source = mine / "flaskapp.py"
+    source.write_text(f"import time\n\ntime.sleep(4)\n{source.read_text()}")
+    sh(f"docker build -q --target prod -t {name} .", cwd=mine)
+    sh(f"docker run -d --name {name} {name}")
+    until(lambda: "Spawning worker-2" in sh(f"docker logs {name}"), 20)
+    sh(f"docker stop {name}")
+    assert sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}") == "0"
