@@ -105,12 +105,25 @@ def test_production_has_the_versions_of_the_dev_lock(folder):
     assert dev < prod and {pin.split("==")[0] for pin in prod - dev} == {"granian"}
 
 
+def exit_code(name):
+    """Stop a container as a person would; return the exit code that it ended with."""
+    sh(f"docker stop {name}")
+    return sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}")
+
+
+def test_a_stop_before_granian_listens_ends_with_exit_code_0(folder, name):
+    sh(f"docker build -q --target prod -t {name} .", cwd=ROOT / folder)
+    program = "import time; print('begun', flush=True); time.sleep(60)"
+    sh(f'docker run -d --name {name} {name} python -c "{program}"')
+    until(lambda: "begun" in sh(f"docker logs {name}"), 20)
+    assert exit_code(name) == "0"
+
+
 def test_a_stop_while_the_workers_are_still_starting_ends_with_exit_code_0(folder, name, tmp_path):
     mine = copy(folder, tmp_path)
     source = mine / "flaskapp.py"
-    source.write_text(f"import time\n\ntime.sleep(4)\n{source.read_text()}")
+    source.write_text(f"import time\n\ntime.sleep(60)\n{source.read_text()}")
     sh(f"docker build -q --target prod -t {name} .", cwd=mine)
     sh(f"docker run -d --name {name} {name}")
     until(lambda: "Spawning worker-2" in sh(f"docker logs {name}"), 20)
-    sh(f"docker stop {name}")
-    assert sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}") == "0"
+    assert exit_code(name) == "0"
