@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, copy, sh
+from conftest import ROOT, copy, sh, until
 
 ENGINE = ROOT / "tests/engine/engine.py"
 SLIM, ALPINE, POSTGRES = "python:3.13-slim-trixie", "python:3.13-alpine3.23", "postgres:17-trixie"
@@ -194,6 +194,38 @@ def test_a_killed_engine_starts_again_and_clean_leaves_nothing(tmp_path, name, p
     finally:
         subprocess.run([sys.executable, str(ENGINE), "clean"], env=environment, check=True)
     assert [line for line in traces() if any(mark in line for mark in marks)] == []
+    assert not list((tmp_path / "a cache").iterdir())
+
+
+def namespaces():
+    """Return the network namespaces that processes are in."""
+    return {os.readlink(path) for path in Path("/proc").glob("[0-9]*/ns/net") if os.path.lexists(path)}
+
+
+@private
+def test_the_nodes_of_a_swarm_start_again_and_clean_leaves_nothing_of_them(tmp_path):
+    environment, folder, before = bare(tmp_path), tmp_path / "no images", namespaces()
+    folder.mkdir()
+    (folder / "Dockerfile").touch()
+    start = [sys.executable, str(ENGINE), "start", "--nodes"]
+    try:
+        first = Path(
+            subprocess.run(
+                [*start, "2", str(folder)], env=environment, stdout=subprocess.PIPE, text=True, check=True
+            ).stdout.strip()
+        )
+        docker = f"DOCKER_HOST=unix://{first}/docker.sock {first}/bin/docker"
+        states = f"{docker} node ls --format '{{{{.Hostname}}}} {{{{.Status}}}}'"
+        until(lambda: sh(states) == "node-1 Ready\nnode-2 Ready", 30)
+        mark = first.parent.name.removeprefix("docker-examples-")
+        assert f"den{mark}-2" in traces() and len(namespaces() - before) == 2  # it can be seen
+        for pid in [*processes(first), *processes(first.parent / "node-2")]:
+            os.kill(pid, signal.SIGKILL)
+        subprocess.run([*start, "3", str(folder)], env=environment, stdout=subprocess.DEVNULL, check=True)
+        until(lambda: sh(states) == "node-1 Ready\nnode-2 Ready\nnode-3 Ready", 60)
+    finally:
+        subprocess.run([sys.executable, str(ENGINE), "clean"], env=environment, check=True)
+    assert [line for line in traces() if mark in line] == [] and namespaces() <= before
     assert not list((tmp_path / "a cache").iterdir())
 
 

@@ -2,6 +2,7 @@
 # (see engine.py). Every Makefile of the examples includes it, if it is there; it also brings three targets of its own.
 ENGINE_PY := python3 "$(dir $(lastword $(MAKEFILE_LIST)))engine.py"
 
+# NODES=3 gives a Swarm of so many private engines, and the first one's name: for 03-docker-compose-django/stack.yaml.
 # Targets that need no engine, and those that deal with the private one themselves.
 ENGINE_FREE := help browse secrets doctor engine-down engine-clean
 
@@ -10,7 +11,7 @@ ifeq (,$(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))
 ifneq (,$(filter-out $(ENGINE_FREE),$(or $(MAKECMDGOALS),help)))
   # A private engine answers too, but may lack an image that this folder needs: engine.py sees to that.
   ENGINE_RUN := $(shell case "$$DOCKER_HOST" in (unix:///run/docker-examples-*) false;; \
-    (*) docker version;; esac >/dev/null 2>&1 || $(ENGINE_PY) start "$(CURDIR)" || echo none)
+    (*) docker version;; esac >/dev/null 2>&1 || $(ENGINE_PY) start $(if $(NODES),--nodes $(NODES)) "$(CURDIR)" || echo none)
   ifeq ($(ENGINE_RUN),none)
     $(error no Docker Engine: the line above says why)
   else ifneq ($(ENGINE_RUN),)

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """A private Docker Engine with stand-ins for the official images, for machines that have neither Docker nor Docker Hub.
 
-Called by engine.mk: `engine.py start [FOLDER ...]` (prints its run folder), `engine.py stop`, `engine.py clean`.
-Everything lies in ${XDG_CACHE_HOME:-~/.cache}/docker-examples and /run/docker-examples-ID; nothing is installed.
+Called by engine.mk: `engine.py start [--nodes N] [FOLDER ...]` (prints its run folder), `engine.py stop`, `engine.py clean`.
+With --nodes it also starts N engines, each with a network namespace of its own, joined in one Swarm. Everything lies in
+${XDG_CACHE_HOME:-~/.cache}/docker-examples and /run/docker-examples-ID; nothing is installed.
 """
 
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import ipaddress
 import json
 import os
@@ -18,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +31,8 @@ RUN = Path(f"/run/docker-examples-{ID}")
 SOCKET = RUN / "docker.sock"
 BRIDGE = f"dex{ID}"
 CGROUP = f"docker-examples-{ID}"
+NODES_BRIDGE = f"den{ID}"  # what joins the nodes of a Swarm
+HEARTBEAT = 2 * 10**9  # nanoseconds; Swarm's own 5 s find out later that a node is dead
 # What Docker changes in the machine's firewall, as it was before the first private engine; the last one puts it back.
 BEFORE = Path("/run/docker-examples-before.json")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -90,6 +95,24 @@ def environment():
     unset = ("DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
     rest = {key: value for key, value in os.environ.items() if key not in unset}
     return {**rest, "PATH": programs, "DOCKER_HOST": f"unix://{SOCKET}", "DOCKER_CONFIG": f"{RUN}/config"}
+
+
+def node(number):
+    """Return the run folder of a node of the Swarm; its first is number 1."""
+    return RUN / f"node-{number}"
+
+
+def api(run_folder, method, path, body=None):
+    """Return what an engine answers, from JSON. No token stands on a command line this way. Raises OSError with what it says."""
+    connection = http.client.HTTPConnection("localhost", timeout=60)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(f"{run_folder}/docker.sock")
+    connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    if answer.status >= 400:
+        raise OSError(text)
+    return json.loads(text) if text else None
 
 
 def answers(path=SOCKET):
@@ -183,46 +206,15 @@ def address_pool():
 def launch():
     """Start the engine and wait until it answers."""
     pool = address_pool()
-    for folder in (RUN / "bin", RUN / "config", CACHE / "data", *SHARED_RUN):
-        folder.mkdir(parents=True, exist_ok=True)
     firewall = {table: rules(table) for table in ("nat", "filter")}
     if "-N DOCKER" not in firewall["filter"]:
         policy = next(rule.split()[2] for rule in firewall["filter"] if rule.startswith("-P FORWARD"))
         BEFORE.write_text(json.dumps({"forward": policy, "ip_forward": FORWARDING.read_text()}))
-    for link, target in (
-        (RUN / "bin/docker", ROOT / "usr/bin/docker"),
-        (RUN / "bin/docker-compose", ROOT / "usr/bin/docker-compose"),
-        (RUN / "config/cli-plugins", ROOT / "usr/libexec/docker/cli-plugins"),
-    ):
-        link.symlink_to(target)
-    settings = {
-        "hosts": [f"unix://{SOCKET}"],
-        "data-root": f"{CACHE}/data",
-        "exec-root": f"{RUN}/exec",
-        "pidfile": f"{RUN}/docker.pid",
-        "bridge": BRIDGE,
-        "default-address-pools": [{"base": str(pool), "size": 24}],
-        "cgroup-parent": f"/{CGROUP}",
-        "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        "log-level": "warn",
-    }
-    (RUN / "daemon.json").write_text(json.dumps(settings, indent=2))
     busybox("ip", "link", "add", BRIDGE, "type", "bridge")
     busybox("ip", "addr", "add", f"{pool[1]}/24", "dev", BRIDGE)
     busybox("ip", "link", "set", BRIDGE, "up")
-    # A mount namespace of its own: its mounts end with it, and the machine's own containerd is out of its sight.
-    hide = " && ".join(f"mount -t tmpfs tmpfs {folder}" for folder in SHARED_RUN)
-    inside = f'{hide} && exec dockerd --config-file "$0"'
-    with LOG.open("a") as log:
-        engine = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "slave", "sh", "-c", inside, f"{RUN}/daemon.json"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), start_new_session=True,
-        )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not answers():
-        if engine.poll() is not None or time.monotonic() > deadline:
-            die(f"the private engine did not start: the end of {LOG} says why; `make engine-clean` begins anew")
-        time.sleep(0.05)
+    own = {"bridge": BRIDGE, "default-address-pools": [{"base": str(pool), "size": 24}], "cgroup-parent": f"/{CGROUP}"}
+    serve(RUN, CACHE / "data", own)
     # An engine that starts empties Docker's chains, in which other engines on this machine have rules: give them theirs back.
     for table, before in firewall.items():
         now = rules(table)
@@ -231,41 +223,154 @@ def launch():
             iptables(table, "-I", *shlex.split(rule)[1:])
 
 
+def serve(folder, data, own, first="true", namespaces=()):
+    """Start an engine with its run folder, its data and settings of its own; return once it answers.
+
+    `first` is what the shell that becomes the engine does before, in mount and other namespaces of its own.
+    """
+    for path in (folder / "bin", folder / "config", data, *SHARED_RUN):
+        path.mkdir(parents=True, exist_ok=True)
+    for link, target in (
+        (folder / "bin/docker", ROOT / "usr/bin/docker"),
+        (folder / "bin/docker-compose", ROOT / "usr/bin/docker-compose"),
+        (folder / "config/cli-plugins", ROOT / "usr/libexec/docker/cli-plugins"),
+    ):
+        link.symlink_to(target)
+    settings = {
+        "hosts": [f"unix://{folder}/docker.sock"],
+        "data-root": str(data),
+        "exec-root": f"{folder}/exec",
+        "pidfile": f"{folder}/docker.pid",
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "log-level": "warn",
+    }
+    (folder / "daemon.json").write_text(json.dumps(settings | own, indent=2))
+    # A mount namespace of its own: its mounts end with it, and the machine's own containerd is out of its sight.
+    hide = " && ".join(f"mount -t tmpfs tmpfs {path}" for path in SHARED_RUN)
+    inside = f'{hide} && {first} && exec dockerd --config-file "$0"'
+    with LOG.open("a") as log:
+        engine = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "slave", *namespaces, "sh", "-c", inside, f"{folder}/daemon.json"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not answers(folder / "docker.sock"):
+        if engine.poll() is not None or time.monotonic() > deadline:
+            die(f"the private engine did not start: the end of {LOG} says why; `make engine-clean` begins anew")
+        time.sleep(0.05)
+
+
+def launch_nodes(number):
+    """Start the nodes of the Swarm that do not answer, and join them; all are managers, so that any one of them may fail.
+
+    They are machines to each other: each has a network namespace with one cable to a common bridge, and no other way out.
+    """
+    pool = ipaddress.ip_network((CACHE / "pool").read_text())
+    if not Path(f"/sys/class/net/{NODES_BRIDGE}").exists():
+        busybox("ip", "link", "add", NODES_BRIDGE, "type", "bridge")
+        busybox("ip", "addr", "add", f"{pool[-2]}/24", "dev", NODES_BRIDGE)
+        busybox("ip", "link", "set", NODES_BRIDGE, "up")
+        # The engine outside has frames on a bridge filtered like routed packets, and forwards none that it does not know.
+        iptables("filter", "-I", "FORWARD", "-i", NODES_BRIDGE, "-o", NODES_BRIDGE, "-j", "ACCEPT")
+    network = int(pool[-256])
+    for place in range(1, number + 1):
+        if answers(node(place) / "docker.sock"):
+            continue
+        say(f"  engine: starting node {place} of {number}")
+        address, cable = str(ipaddress.ip_address(network + place)), f"{NODES_BRIDGE}-{place}"
+        kill(node(place), f"{CGROUP}/node-{place}")
+        shutil.rmtree(node(place), ignore_errors=True)
+        node(place).mkdir(parents=True)
+        # Overlay networks look into /sys for the interfaces of their own namespace; the control groups are the machine's.
+        ip = f"{shlex.quote(str(ROOT))}/bin/busybox ip"
+        commands = (
+            f"hostname node-{place}", f"mkdir {node(place)}/cgroup", f"mount --rbind /sys/fs/cgroup {node(place)}/cgroup",
+            "mount -t sysfs sysfs /sys", f"mount --rbind {node(place)}/cgroup /sys/fs/cgroup",
+            f"{ip} link set lo up", f"{ip} link add eth0 type veth", f"{ip} link set veth0 name {cable}",
+            f"{ip} link set {cable} netns {os.getpid()}", f"{ip} addr add {address}/24 dev eth0", f"{ip} link set eth0 up",
+        )  # fmt: skip
+        output(ROOT / "bin/busybox", "ip", "link", "del", cable)  # a killed node's is there for a moment longer than the node
+        attach = threading.Thread(target=connect, args=[cable])
+        attach.start()
+        own = {"cgroup-parent": f"/{CGROUP}/node-{place}"}
+        serve(node(place), CACHE / f"node-{place}", own, " && ".join(commands), ["--net", "--uts"])
+        attach.join()
+    first = f"{ipaddress.ip_address(network + 1)}:2377"
+    for place in range(1, number + 1):
+        if api(node(place), "GET", "/info")["Swarm"]["LocalNodeState"] == "inactive":
+            mine = {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": str(ipaddress.ip_address(network + place))}
+            if place == 1:
+                api(node(1), "POST", "/swarm/init", {**mine, "Spec": {"Dispatcher": {"HeartbeatPeriod": HEARTBEAT}}})
+            else:
+                api(node(place), "POST", "/swarm/join", {**mine, "RemoteAddrs": [first], "JoinToken": join_token()})
+
+
+def join_token():
+    """Return what the Swarm wants from another manager. Nodes that start together first elect a leader: 10 to 20 s."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return api(node(1), "GET", "/swarm")["JoinTokens"]["Manager"]
+        except OSError as error:
+            if time.monotonic() > deadline:
+                die(f"node 1 says {error}: `make engine-clean` begins anew")
+        time.sleep(0.2)
+
+
+def connect(cable):
+    """Plug a node's cable into the bridge, once the node has laid it."""
+    deadline = time.monotonic() + 30
+    while not Path(f"/sys/class/net/{cable}").exists():
+        if time.monotonic() > deadline:
+            return  # the engine does not start either, and that is said
+        time.sleep(0.02)
+    busybox("brctl", "addif", NODES_BRIDGE, cable)
+    busybox("ip", "link", "set", cable, "up")
+
+
 def busybox(*command):
     """Run one of the unpacked busybox's tools (ip, umount)."""
     run(ROOT / "bin/busybox", *command)
 
 
-def leftovers():
-    """Return the pids of this engine's processes: those that name its run folder, and all in its control groups."""
+def leftovers(folder=RUN, group=CGROUP):
+    """Return the pids of this engine's processes: those that name its run folder, and all in its control groups.
+
+    With a node's folder and group: those of the node.
+    """
     pids = set()
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
             # argv[0] tells an engine's process from an editor or a shell that has the path in its command line.
             engine = os.path.basename(words[0] if words else b"").startswith((b"dockerd", b"containerd"))
-            if engine and any(word.startswith(bytes(RUN) + b"/") for word in words):
+            if engine and any(word.startswith(bytes(folder) + b"/") for word in words):
                 pids.add(int(entry.name))
-    for listing in Path("/sys/fs/cgroup").glob(f"**/{CGROUP}/**/cgroup.procs"):
+    for listing in Path("/sys/fs/cgroup").glob(f"**/{group}/**/cgroup.procs"):
         with contextlib.suppress(OSError):
             pids.update(map(int, listing.read_text().split()))
     return pids - {0}
 
 
-def sweep():
-    """Remove what an engine leaves behind outside its cache, in whatever state it was killed."""
+def kill(folder, group):
+    """End all processes of an engine or of a node, by its run folder and its control group."""
     for _ in range(200):
-        pids = leftovers()
+        pids = leftovers(folder, group)
         if not pids:
             break
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
+
+
+def sweep():
+    """Remove what an engine leaves behind outside its cache, in whatever state it was killed."""
+    kill(RUN, CGROUP)
     for group in sorted(Path("/sys/fs/cgroup").glob(f"**/{CGROUP}"), key=str):
-        for folder in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
+        for folder, *_ in os.walk(group, topdown=False):  # it minds no folder that goes away meanwhile
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                os.rmdir(folder)
     sweep_network()
     for line in Path("/proc/self/mounts").read_text().splitlines():
         if line.split()[1].startswith(f"{RUN}/"):
@@ -408,11 +513,14 @@ def build(name, folder):
         die(f"the stand-in for {name} could not be built: the end of {LOG} says why; then run the same command again")
 
 
-def start(folders):
-    """Start the private engine unless it answers, with the images these folders need; print its run folder."""
-    named = re.fullmatch(r"unix://(/run/docker-examples-\w+)/docker.sock", os.environ.get("DOCKER_HOST", ""))
-    if named and named[1] != str(RUN) and answers(f"{named[1]}/docker.sock"):
-        print(named[1])  # another cache's engine, which this shell was given: take it as it is
+def start(folders, nodes=0):
+    """Start the private engine unless it answers, with the images these folders need; print its run folder.
+
+    With nodes: a Swarm of so many besides, and the run folder of its first one.
+    """
+    named = re.fullmatch(r"unix://(/run/docker-examples-\w+(/node-\d+)?)/docker.sock", os.environ.get("DOCKER_HOST", ""))
+    if named and named[1] != str(RUN) and not nodes and answers(f"{named[1]}/docker.sock"):
+        print(named[1])  # another engine, which this shell was given: take it as it is
         return
     release, mirror = require_machine()
     with alone():
@@ -424,17 +532,20 @@ def start(folders):
             sweep()
             launch()
         provide(needed(folders), mirror)
-    print(RUN)
+        if nodes:
+            launch_nodes(nodes)
+    print(node(1) if nodes else RUN)
 
 
 def stop():
     """Stop the private engine and its containers, and remove what it left outside its cache."""
-    if answers():
-        pid = int((RUN / "docker.pid").read_text())
+    running = [folder for folder in (RUN, *RUN.glob("node-*")) if answers(folder / "docker.sock")]
+    pids = {int((folder / "docker.pid").read_text()) for folder in running}
+    for pid in pids:
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 60
-        while pid in leftovers() and time.monotonic() < deadline:
-            time.sleep(0.05)
+    deadline = time.monotonic() + 60
+    while pids & leftovers() and time.monotonic() < deadline:
+        time.sleep(0.05)
     sweep()
 
 
@@ -463,6 +574,8 @@ def alone():
 def main():
     """Run one command."""
     match sys.argv[1:]:
+        case ["start", "--nodes", number, *folders]:
+            start(folders, int(number) if re.fullmatch("[1-9]", number) else die(f"NODES={number}: from 1 to 9"))
         case ["start", *folders]:
             start(folders)
         case [("stop" | "clean") as command]:
@@ -471,7 +584,7 @@ def main():
                     {"stop": stop, "clean": clean}[command]()
                     RUN.with_suffix(".lock").unlink()
         case _:
-            die("usage: engine.py start [FOLDER ...] | stop | clean")
+            die("usage: engine.py start [--nodes N] [FOLDER ...] | stop | clean")
 
 
 if __name__ == "__main__":
