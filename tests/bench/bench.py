@@ -26,11 +26,13 @@ from tabulate import tabulate
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent.parent
 FLASK, ALPINE, DJANGO = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine", ROOT / "03-docker-compose-django"
+SWARM = ROOT / "tests/swarm"
 BASE = "python:3.13-slim-trixie"
 TITLES = {"flask": "Flask", "alpine": "Flask on Alpine"}
 # What is measured beside the examples, and its Django settings: the tutorial's way, and the usual alternative.
 OTHERS = {"tutorial": "codesolid_demo.settings", "gunicorn": "codesolid_demo.settings_whitenoise"}
-LOAD = "-t 2 -c 16 -d 5s"  # wrk: two threads, sixteen connections, five seconds
+LOAD = "-t 2 -c 16 -d 4s"  # wrk: two threads, sixteen connections, four seconds
+QUIET = {"shell": True, "capture_output": True, "text": True}
 WORD = "a-word-for-the-benchmark-only-that-nobody-keeps-0123456789"
 SECRETS = f"""\
 POSTGRES_USER=appname
@@ -190,21 +192,63 @@ def floor(folder):
         sh("docker rm -f -v bench-floor-db bench-floor-web; docker network rm bench-floor")
 
 
+def measured(path):
+    """Return the requests a second that wrk gets from bench-target, a name in the network bench-load.
+
+    Raises TimeoutError where it does not answer within 60 s, ValueError where it answers with errors under the load.
+    """
+    wrk = "docker run --rm --network bench-load bench-wrk"
+    deadline = time.monotonic() + 60
+    while not clean(said := subprocess.run(f"{wrk} -t 1 -c 1 -d 1s http://bench-target{path}", **QUIET).stdout):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{path} does not answer: {said}")
+    if not clean(said := sh(f"{wrk} {LOAD} http://bench-target{path}")):
+        raise ValueError(f"{path}: {said}")
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+
+
+def clean(said):
+    """Return whether wrk says that every request was answered well."""
+    return "Requests/sec" in said and "Non-2xx" not in said and "Socket errors" not in said
+
+
 def load(image, path, options=""):
-    """Return the requests a second that wrk gets from a container of the image, over a network of their own."""
+    """Return the requests a second that wrk gets from a container of the image."""
     sh(f"docker run -d --rm --name bench-target --network bench-load {options} {image}")
     try:
-        ready = f"docker run --rm --network bench-load bench-wrk -t 1 -c 1 -d 1s http://bench-target{path}"
-        deadline = time.monotonic() + 60
-        while "Requests/sec" not in (said := subprocess.run(ready, shell=True, capture_output=True, text=True).stdout):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{image} does not answer: {said}")
-        said = sh(f"docker run --rm --network bench-load bench-wrk {LOAD} http://bench-target{path}")
-        if "Non-2xx" in said or "Socket errors" in said:
-            raise ValueError(f"{image}: {said}")
-        return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+        return measured(path)
     finally:
         sh("docker rm -f bench-target")
+
+
+def replicas(options):
+    """Yield the number of production's Django containers behind a proxy, the CPUs of each (0: all), and their requests a second.
+
+    The proxy is that of tests/swarm; it finds them by Docker's DNS, as on a Swarm.
+    """
+    names = [f"bench-replica-{number}" for number in range(4)]
+    sh("docker run -d --name bench-proxy --network bench-load --network-alias bench-target bench-proxy")
+    try:
+        running = 0
+        for number in (1, 2, 4):
+            for name in names[running:number]:
+                sh(f"docker run -d --name {name} --network bench-load --network-alias tasks.frontend {options} bench-django-prod")
+            for name in names[running:number]:
+                health = f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}"
+                while (state := sh(health)) != "healthy":
+                    if state == "unhealthy":
+                        raise ValueError(f"{name} is unhealthy: {sh(f'docker logs {name} 2>&1')}")
+                    time.sleep(0.1)
+            running = number
+            yield number, 0, measured(":8000/admin/login/")
+        sh(f"docker update --cpus 0.25 {' '.join(names)}")
+        for number in (4, 2, 1):
+            if number < running:
+                sh(f"docker rm -f {' '.join(names[number:running])}")
+            running = number
+            yield number, 0.25, measured(":8000/admin/login/")
+    finally:
+        sh(f"docker rm -f bench-proxy {' '.join(names)}")
 
 
 def stop(container):
@@ -275,6 +319,7 @@ def build():
         ("django-tutorial", DJANGO, BENCH / "tutorial-django.Dockerfile", ""),
         ("django-gunicorn", DJANGO, BENCH / "gunicorn-django.Dockerfile", ""),
         ("wrk", BENCH, BENCH / "wrk.Dockerfile", ""),
+        ("proxy", SWARM, SWARM / "proxy.Dockerfile", ""),
     ):
         sh(f"docker build -q -t bench-{tag} -f '{file}' {more} .", cwd=folder)
 
@@ -323,6 +368,9 @@ def rounds(number, folder):
             place = "/home/myuser" if kind == "tutorial" else "/app"
             with flask(f"bench-{name}-{kind}", f"-v '{slow}:{place}/flaskapp.py:ro'") as port:
                 keep_in_flight(TITLES[name], kind, *stop_in_flight("bench-stop", port))
+        for containers, cpus, rate in replicas(words):
+            each = f"{cpus} CPU each" if cpus else f"sharing {os.cpu_count()} cores"
+            keep(f"Django /admin/login/ behind a proxy, replicas: {containers}, {each}, requests/s", "prod", rate)
         stacks["prod"].up()
         keep_in_flight("Django", "prod", *stop_in_flight(stacks["prod"].frontend, stacks["prod"].port))
     finally:
