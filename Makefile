@@ -20,7 +20,7 @@ django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help up down ps clean secrets doctor test test-faults soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-swarm soak bench pictures lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -77,6 +77,9 @@ test: .venv/pytest ## Run the tests: real containers, some minutes
 
 test-faults: .venv/pytest ## Run all fault tests: processes killed, the database away or full, the engine stopped
 	.venv/bin/pytest tests/faults $(ARGS)
+
+test-swarm: .venv/pytest ## Three private engines as a Swarm: updates, scaling and a node's death under load
+	.venv/bin/pytest tests/swarm $(ARGS)
 
 soak: .venv/pytest ## Ten minutes of load with kills at random: nothing acknowledged may be lost (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)

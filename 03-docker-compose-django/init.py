@@ -42,8 +42,9 @@ PUBLISHED = {
 def refuse_published_passwords():
     """Raise KeyError, naming the key, where a password of the examples came along into production."""
     for key in ("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"):
-        if hashlib.sha256(get_config(key).encode()).hexdigest() in PUBLISHED:
-            raise KeyError(f"{key} is the published one of the examples: choose your own in secrets/secrets.txt")
+        for value in (get_config(key), *get_config(key).split(",")):
+            if hashlib.sha256(value.encode()).hexdigest() in PUBLISHED:
+                raise KeyError(f"{key} is the published one of the examples: choose your own in secrets/secrets.txt")
 
 
 def wait_for_database():

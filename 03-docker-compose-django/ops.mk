@@ -4,7 +4,9 @@ BACKEND        := backend
 POSTGRES_IMAGE ?= postgres:17-trixie
 PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 
-.PHONY: data manage watch check backup restore db-password lock clean
+.PHONY: data manage watch check backup restore db-password lock clean stack-up stack-down stack-ps scale
+
+PASSWORD_FILES := $(addprefix ../secrets/prod/,POSTGRES_PASSWORD DJANGO_SUPERUSER_PASSWORD DJANGO_SECRET_KEY)
 
 # For production Compose reads a second file over the first, takes what is no secret from secrets.txt by ${...}, and mounts each
 # password as a file of its own. An external database (POSTGRES_REMOTE_HOST) leaves the service `backend` out.
@@ -14,7 +16,7 @@ ifeq ($(LIFECYCLE),prod)
   export COMPOSE_PROFILES  := $(shell tr -d '\r' 2>/dev/null < $(SECRETS) | grep -q '^POSTGRES_REMOTE_HOST=backend$$' && echo database)
   BACKEND   := $(if $(COMPOSE_PROFILES),backend)
   RECREATE   = $$(test ! -f ../secrets/prod/changed || echo --force-recreate)
-  PASSWORDS := $(addprefix ../secrets/prod/,POSTGRES_PASSWORD DJANGO_SUPERUSER_PASSWORD DJANGO_SECRET_KEY)
+  PASSWORDS := $(PASSWORD_FILES)
 up run mine: $(PASSWORDS)
 endif
 
@@ -107,3 +109,33 @@ clean: $(SECRETS) mine ## Remove this example's containers, image, network and D
 	docker compose down --rmi local --volumes --remove-orphans
 	@image=$$(docker compose config --images | grep ':prod$$') && docker image rm "$$image" 2>/dev/null || true
 	@test "$(LIFECYCLE)" = prod || test ! -d data || docker run --rm -v "$(CURDIR):/folder" "$(POSTGRES_IMAGE)" rm -rf /folder/data
+
+# On Docker Swarm, by stack.yaml. `docker stack` reads no file of variables: what is no secret comes by the environment. A changed
+# password has another VERSION: so it is an update like a new image. The replicas stay as many as they are.
+STACK       ?= django
+IMAGE       ?=
+STACK_FILES ?= stack.yaml
+STACK_KEYS  := DJANGO_ALLOWED_HOSTS DJANGO_HTTPS DJANGO_SUPERUSER DJANGO_SUPERUSER_EMAIL \
+               POSTGRES_DB POSTGRES_USER POSTGRES_REMOTE_HOST POSTGRES_PORT POSTGRES_SSLMODE
+stack-up: $(PASSWORD_FILES) ## Deploy to the Swarm, or update without a pause: make stack-up IMAGE=...
+	@test -n "$(IMAGE)" || { echo "error: IMAGE is empty: name an image that every node can get: make stack-up IMAGE=..." >&2; exit 1; }
+	@test "$$(sed -n 's/^POSTGRES_REMOTE_HOST=//p' $(SECRETS) | tr -d '\r')" != backend || \
+	  { echo "error: POSTGRES_REMOTE_HOST=backend is not in the Swarm: name your database's host in $(SECRETS)" >&2; exit 1; }
+	@test "$$(docker info -f '{{.Swarm.ControlAvailable}}')" = true || \
+	  { echo "error: this engine is no manager of a Swarm: docker swarm init (or choose another by DOCKER_HOST)" >&2; exit 1; }
+	@for key in $(STACK_KEYS); do export "$$key=$$(sed -n "s/^$$key=//p" $(SECRETS) | tr -d '\r')"; done; \
+	export IMAGE="$(IMAGE)" STACK="$(STACK)" PORT="$(PORT)" VERSION="$$(cat $(PASSWORD_FILES) | cksum | cut -d ' ' -f 1)"; \
+	REPLICAS=$$(docker service inspect -f '{{.Spec.Mode.Replicated.Replicas}}' $(STACK)_frontend 2>/dev/null) || REPLICAS=2; \
+	export REPLICAS; docker stack deploy --prune --with-registry-auth $(addprefix -c ,$(STACK_FILES)) $(STACK)
+
+stack-down: ## Remove the stack from the Swarm, and wait until it is gone
+	docker stack rm $(STACK)
+	@for second in $$(seq 60); do test -n "$$(docker network ls -q --filter label=com.docker.stack.namespace=$(STACK))" || exit 0; \
+	  sleep 1; done; echo "error: the stack is not gone after 60 s: make stack-ps" >&2; exit 1
+
+stack-ps: ## List the stack's replicas, and the nodes that they are on
+	docker stack ps $(STACK)
+
+scale: ## Change the number of replicas: make scale N=4
+	@test -n "$(N)" || { echo "error: N is empty: make scale N=4" >&2; exit 1; }
+	docker service scale $(STACK)_frontend=$(N)

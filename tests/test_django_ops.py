@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, sh, until
+from conftest import ADMIN_CANARY, KEY_CANARY, POSTGRES_CANARY, sh, until
 from test_django import PASSWORD, log_in
 
 
@@ -84,3 +84,17 @@ def page(url):
         return requests.get(url, timeout=5).text
     except requests.ConnectionError:
         return ""
+
+
+def test_what_a_swarm_is_given_is_read_from_the_secrets_file_and_what_is_missing_is_named(prod):
+    assert "IMAGE is empty" in prod.sh("make stack-up", ok=False)
+    assert "POSTGRES_REMOTE_HOST=backend is not in the Swarm" in prod.sh("make stack-up IMAGE=shop:1", ok=False)
+    assert "N is empty" in prod.sh("make scale", ok=False)
+    # The file as it is; tests/swarm deploys it with the routing mesh's port taken out.
+    values = {"IMAGE": "shop:1", "STACK": "shop", "VERSION": "1", "DJANGO_ALLOWED_HOSTS": "localhost"}
+    variables = dict(line.split("=", 1) for line in prod.secrets.read_text().splitlines()) | values
+    seen = sh("docker stack config -c stack.yaml", cwd=prod.folder, env={**os.environ, **variables})
+    for line in ("mode: ingress", "target: 8000", "published: 80", "order: start-first", "failure_action: rollback"):
+        assert f" {line}\n" in seen
+    for word in (POSTGRES_CANARY, ADMIN_CANARY, KEY_CANARY):
+        assert word not in seen

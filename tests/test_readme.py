@@ -178,6 +178,9 @@ def test_the_numbers_of_the_readme_are_those_of_the_benchmark():
     ):
         here, tutorial, usual = (form.format(median(measure, variant)) for variant in (kind, "tutorial", "gunicorn"))
         assert f"{here} instead of {tutorial}; the usual alternative {usual} |" in TEXT
+    for each in ("sharing", "0.25 CPU each"):
+        measures = [f"Django /admin/login/ behind a proxy, replicas: {number}, {each}" for number in (1, 2, 4)]
+        assert "{:.0f}, {:.0f} and {:.0f}".format(*(median(measure, "prod") for measure in measures)) in TEXT
     assert results["machine"] in TEXT
 
 

@@ -6,6 +6,8 @@ Each write is a group that the admin adds: a session is read, a row and a log en
 import re
 import threading
 import time
+import uuid
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
@@ -18,6 +20,8 @@ class Load:
         """Log in at `url` as appname_admin. `rate`: writes per second of all clients together; None: as fast as they can."""
         self.url, self.clients, self.pause = url, clients, clients / rate if rate else 0
         self.acknowledged, self.failed, self.stopped = [], [], threading.Event()
+        self.name = uuid.uuid4().hex  # no other load's: what is there already is not written, and not acknowledged
+        self.reasons = Counter()  # what the failed ones were answered
         with requests.Session() as browser:
             form = browser.get(f"{url}/admin/", timeout=10)
             fields = {"username": "appname_admin", "password": password, "csrfmiddlewaretoken": token(form)}
@@ -26,7 +30,7 @@ class Load:
             self.token, self.cookies = token(form), browser.cookies.get_dict()
 
     def write(self, name, timeout=30):
-        """Add one group; return the seconds that it took and whether it was acknowledged."""
+        """Add one group; return the seconds that it took and whether it was acknowledged. A new session's cookie is kept."""
         begun = time.monotonic()
         try:
             answer = requests.post(
@@ -34,15 +38,19 @@ class Load:
                 data={"name": name, "csrfmiddlewaretoken": self.token},
             )  # fmt: skip
             done = answer.status_code == 302 and "login" not in answer.headers["Location"]
-        except requests.RequestException:
-            done = False
+            self.cookies = self.cookies | answer.cookies.get_dict()
+            said = f"{answer.status_code} {answer.headers.get('Location', '')}"
+        except requests.RequestException as error:
+            done, said = False, type(error).__name__
+        if not done:
+            self.reasons[said] += 1
         return time.monotonic() - begun, done
 
     def client(self, number):
         """Write until the load is stopped, one after the other."""
         count = 0
         while not self.stopped.is_set():
-            name, count = f"{id(self)}-{number}-{count}", count + 1
+            name, count = f"{self.name}-{number}-{count}", count + 1
             began = time.monotonic()
             (self.acknowledged if self.write(name)[1] else self.failed).append((began, name))
             self.stopped.wait(max(0, began + self.pause - time.monotonic()))

@@ -11,7 +11,9 @@ from codesolid_demo.settings import *
 from codesolid_demo.settings import BASE_DIR, DATABASES
 
 DEBUG = False
-SECRET_KEY = get_config('DJANGO_SECRET_KEY')
+# The first key signs; whatever one of those behind it signed (with commas between) is still good: so a key is changed without
+# logging anybody out.
+SECRET_KEY, *SECRET_KEY_FALLBACKS = get_config('DJANGO_SECRET_KEY').split(',')
 ALLOWED_HOSTS = get_config('DJANGO_ALLOWED_HOSTS').split(',')
 
 
