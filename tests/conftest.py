@@ -71,6 +71,12 @@ def sh(command, cwd=ROOT, ok=True, **options):
     return done.stdout.strip()
 
 
+def exit_code(name):
+    """Type `docker stop`; return the exit code with which the container ended."""
+    sh(f"docker stop {name}")
+    return sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}")
+
+
 def free_port():
     """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ROOT, copy, sh, until
+from conftest import ROOT, copy, exit_code, sh, until
 from test_flask import FOLDERS, PAGE
 
 pytestmark = pytest.mark.parametrize("folder", FOLDERS)
@@ -103,20 +103,6 @@ def test_production_has_the_versions_of_the_dev_lock(folder):
     dev = set(pins.findall((ROOT / folder / "requirements.txt").read_text()))
     prod = set(pins.findall((ROOT / folder / "requirements-prod.txt").read_text()))
     assert dev < prod and {pin.split("==")[0] for pin in prod - dev} == {"granian"}
-
-
-def exit_code(name):
-    """Stop a container as a person would; return the exit code that it ended with."""
-    sh(f"docker stop {name}")
-    return sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}")
-
-
-def test_a_stop_before_granian_listens_ends_with_exit_code_0(folder, name):
-    sh(f"docker build -q --target prod -t {name} .", cwd=ROOT / folder)
-    program = "import time; print('begun', flush=True); time.sleep(60)"
-    sh(f'docker run -d --name {name} {name} python -c "{program}"')
-    until(lambda: "begun" in sh(f"docker logs {name}"), 20)
-    assert exit_code(name) == "0"
 
 
 def test_a_stop_while_the_workers_are_still_starting_ends_with_exit_code_0(folder, name, tmp_path):

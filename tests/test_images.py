@@ -1,4 +1,4 @@
-"""What holds for the images of all three folders: two builds make the same files, and what is in them."""
+"""What holds for the images of all three folders: two builds make the same files, what is in them, and how they stop."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 
 import pytest
-from conftest import DJANGO, ROOT, sh
+from conftest import DJANGO, ROOT, exit_code, sh, until
 from test_flask import FOLDERS
 
 pytestmark = pytest.mark.parametrize("folder", [*FOLDERS, DJANGO])
@@ -45,3 +45,11 @@ def test_the_image_says_what_it_is(folder, name):
     labels = json.loads(sh(f"docker image inspect {name}"))[0]["Config"]["Labels"]
     for key in ("title", "description", "licenses"):
         assert labels[f"org.opencontainers.image.{key}"]
+
+
+def test_production_stopped_before_granian_listens_ends_with_exit_code_0(folder, name):
+    sh(f"docker build -q --target prod -t {name} .", cwd=ROOT / folder)
+    program = "import time; print('begun', flush=True); time.sleep(60)"
+    sh(f'docker run -d --name {name} {name} python -c "{program}"')
+    until(lambda: "begun" in sh(f"docker logs {name}"), 20)
+    assert exit_code(name) == "0"
