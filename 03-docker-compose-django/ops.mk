@@ -127,7 +127,8 @@ stack-up: $(PASSWORD_FILES) ## Deploy to the Swarm, or update without a pause: m
 	@for key in $(STACK_KEYS); do export "$$key=$$(sed -n "s/^$$key=//p" $(SECRETS) | tr -d '\r')"; done; \
 	export IMAGE="$(IMAGE)" STACK="$(STACK)" PORT="$(PORT)" VERSION="$$(cat $(PASSWORD_FILES) | cksum | cut -d ' ' -f 1)"; \
 	REPLICAS=$$(docker service inspect -f '{{.Spec.Mode.Replicated.Replicas}}' $(STACK)_frontend 2>/dev/null) || REPLICAS=2; \
-	export REPLICAS; docker stack deploy --detach=false --prune --with-registry-auth $(addprefix -c ,$(STACK_FILES)) $(STACK)
+	export REPLICAS; echo "Ctrl-C only ends the waiting. What the replicas say: docker service logs $(STACK)_frontend"; \
+	docker stack deploy --detach=false $$(test -t 1 || echo --quiet) --prune --with-registry-auth $(addprefix -c ,$(STACK_FILES)) $(STACK)
 	@case "$$(docker service inspect -f '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' $(STACK)_frontend)" in \
 	  rollback*|paused) echo "error: $(IMAGE) did not become healthy, so the old one is back. To see why:" \
 	    "docker service logs $(STACK)_frontend" >&2; exit 1;; \

@@ -181,6 +181,8 @@ def test_the_numbers_of_the_readme_are_those_of_the_benchmark():
     for each in ("sharing", "0.25 CPU each"):
         measures = [f"Django /admin/login/ behind a proxy, replicas: {number}, {each}" for number in (1, 2, 4)]
         assert "{:.0f}, {:.0f} and {:.0f}".format(*(median(measure, "prod") for measure in measures)) in TEXT
+    usual, prod, dev = (median("database there, to the first 200", kind) for kind in ("gunicorn", "prod", "dev"))
+    assert f"after {usual:.1f} s, production here after {prod:.1f} s, development after {dev:.1f} s" in " ".join(TEXT.split())
     assert results["machine"] in TEXT
 
 
