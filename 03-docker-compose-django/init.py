@@ -6,7 +6,7 @@ import sys
 import time
 
 import django
-from codesolid_demo.config import get_config
+from codesolid_demo.config import ConfigError, get_config
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -16,7 +16,7 @@ MAKE = "make LIFECYCLE=prod" if os.getenv("LIFECYCLE") == "prod" else "make"
 DEADLINE = 60  # seconds to wait for the database
 LOCK = 20220406  # any number, but the same one in every container
 
-# What the PostgreSQL client says, and what it means for the person who reads the log. The first group passes with time.
+# What the PostgreSQL client says, and what it means for the person who reads the log: WAIT passes with time, FAIL does not.
 WAIT = {
     "could not translate host name": "there is no host of this name (POSTGRES_REMOTE_HOST)",
     "Connection refused": "the host refuses the connection: PostgreSQL is not up yet, or POSTGRES_PORT is wrong",
@@ -40,11 +40,12 @@ PUBLISHED = {
 
 
 def refuse_published_passwords():
-    """Raise KeyError, naming the key, where a password of the examples came along into production."""
+    """Raise ConfigError, naming the key, where a password of the examples came along into production."""
     for key in ("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"):
+        # A password may hold a comma, and the secret key may be several with commas between.
         for value in (get_config(key), *get_config(key).split(",")):
             if hashlib.sha256(value.encode()).hexdigest() in PUBLISHED:
-                raise KeyError(f"{key} is the published one of the examples: choose your own in secrets/secrets.txt")
+                raise ConfigError(f"{key} is the published one of the examples: choose your own in secrets/secrets.txt")
 
 
 def wait_for_database():
@@ -94,7 +95,7 @@ def main():
             call_command("migrate", interactive=False)
             create_superuser()
             cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
-    except KeyError as error:
+    except ConfigError as error:
         sys.exit(f"error: {error.args[0]}")
 
 

@@ -1,20 +1,21 @@
 # The rarer operations, and production; the Makefile includes this file.
 LIFECYCLE      ?= dev
-BACKEND        := backend
 POSTGRES_IMAGE ?= postgres:17-trixie
 PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 
-.PHONY: data manage watch check backup restore db-password lock clean stack-up stack-down stack-ps scale
+.PHONY: data here manage watch check backup restore db-password lock clean stack-up stack-down stack-ps scale
 
 PASSWORD_FILES := $(addprefix ../secrets/prod/,POSTGRES_PASSWORD DJANGO_SUPERUSER_PASSWORD DJANGO_SECRET_KEY)
 
+# Empty where POSTGRES_REMOTE_HOST names a database elsewhere.
+BACKEND := $(shell tr -d '\r' 2>/dev/null < $(SECRETS) | grep -q '^POSTGRES_REMOTE_HOST=backend$$' && echo backend)
+
 # For production Compose reads a second file over the first, takes what is no secret from secrets.txt by ${...}, and mounts each
-# password as a file of its own. An external database (POSTGRES_REMOTE_HOST) leaves the service `backend` out.
+# password as a file of its own. With a database elsewhere the service `backend` is left out.
 ifeq ($(LIFECYCLE),prod)
   export COMPOSE_FILE      := docker-compose.yaml:docker-compose.prod.yaml
   export COMPOSE_ENV_FILES := $(SECRETS)
-  export COMPOSE_PROFILES  := $(shell tr -d '\r' 2>/dev/null < $(SECRETS) | grep -q '^POSTGRES_REMOTE_HOST=backend$$' && echo database)
-  BACKEND   := $(if $(COMPOSE_PROFILES),backend)
+  export COMPOSE_PROFILES  := $(if $(BACKEND),database)
   RECREATE   = $$(test ! -f ../secrets/prod/changed || echo --force-recreate)
   PASSWORDS := $(PASSWORD_FILES)
 up run mine: $(PASSWORDS)
@@ -69,14 +70,17 @@ check: ## Run Django's tests in production's image, against a PostgreSQL of thei
 	trap "$$compose --progress quiet down --rmi local --volumes" EXIT; \
 	$$compose run --rm --build $$(test -t 0 || echo -T) tests
 
+here: $(SECRETS)
+	@test -n "$(BACKEND)" || { echo "error: POSTGRES_REMOTE_HOST in $(SECRETS) names a database elsewhere: do this there" >&2; exit 1; }
+
 # Development's superuser is POSTGRES_USER; production's is postgres, and the application's user and database are in APP_*.
-backup: $(SECRETS) mine ## Write the database into a file in backups/
+backup: here mine ## Write the database into a file in backups/
 	@mkdir -p backups && chmod 700 backups && umask 077 && file=backups/$$(date +%Y-%m-%d-%H%M%S).dump && \
 	{ docker compose exec -T backend sh -c 'pg_dump -Fc --no-owner -U "$$POSTGRES_USER" "$${APP_DB:-$$POSTGRES_DB}"' > "$$file.new" \
 	  && mv "$$file.new" "$$file" && echo "made $$file"; } || { rm -f "$$file.new"; exit 1; }
 
 # Into a new database, which takes the old one's name when all of it is there: where that fails, the old one stays.
-restore: $(SECRETS) mine ## Take the database from a file, the web server stopped: make restore FILE=backups/...
+restore: here mine ## Take the database from a file, the web server stopped: make restore FILE=backups/...
 	@test -f "$(FILE)" || { echo "error: FILE=$(FILE) is not there: make restore FILE=backups/..." >&2; exit 1; }
 	docker compose stop frontend
 	@docker compose exec -T backend sh -ec 'db="$${APP_DB:-$$POSTGRES_DB}" owner="$${APP_USER:-$$POSTGRES_USER}"; \
@@ -88,8 +92,7 @@ restore: $(SECRETS) mine ## Take the database from a file, the web server stoppe
 
 # PostgreSQL takes the password from secrets.txt at its first start only. Over the socket inside it asks for none, so the new
 # one can be set there; the web server then starts anew with it.
-db-password: $(SECRETS) mine ## Give the database's user the password that secrets.txt has now
-	@test -n "$(BACKEND)" || { echo "error: POSTGRES_REMOTE_HOST names a database elsewhere: change the password there" >&2; exit 1; }
+db-password: here mine ## Give the database's user the password that secrets.txt has now
 	docker compose up -d --force-recreate --wait backend
 	@docker compose exec -T backend sh -c 'psql -q -v ON_ERROR_STOP=1 -U "$$POSTGRES_USER" -d postgres' < password.sql
 	docker compose up -d --build --force-recreate --no-deps --wait frontend

@@ -208,6 +208,13 @@ def test_no_password_in_the_image(running):
 # Bad input
 
 
+def test_a_key_error_of_ones_own_code_keeps_its_traceback(project):
+    settings = project.folder / "codesolid_demo/codesolid_demo/settings.py"
+    settings.write_text(settings.read_text() + "\n{}['a key of yours']\n")
+    said = project.sh("docker compose run --rm --build --no-deps frontend python init.py", ok=False)
+    assert "settings.py" in said and "KeyError: 'a key of yours'" in said
+
+
 def test_a_missing_secrets_file_is_named_with_the_way_to_make_one(project):
     project.secrets.unlink()
     printed = project.sh("make up", ok=False)

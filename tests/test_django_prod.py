@@ -217,6 +217,7 @@ def test_an_external_database_leaves_backend_out(prod, external):
     prod.sh("make up")
     assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
     assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
+    assert "names a database elsewhere" in prod.sh("make backup", ok=False)
 
 
 def test_an_external_database_is_reached_over_tls_where_postgres_sslmode_asks(prod, external, name):

@@ -346,6 +346,9 @@ def rounds(number, folder):
             keep("Django /admin/login/, requests/s", "prod", load("bench-django-prod", ":8000/admin/login/", words))
             whitenoise = f"{words} -e DJANGO_SETTINGS_MODULE=codesolid_demo.settings_whitenoise"
             keep("Django /admin/login/, requests/s", "gunicorn", load("bench-django-gunicorn", ":8000/admin/login/", whitenoise))
+            for containers, cpus, rate in replicas(words):
+                each = f"{cpus} CPU each" if cpus else f"sharing {os.cpu_count()} cores"
+                keep(f"Django /admin/login/ behind a proxy, replicas: {containers}, {each}, requests/s", "prod", rate)
             keep("empty database to the first 200, s", "floor", floor(folder))
             for kind, stack in stacks.items():
                 stack.empty()
@@ -368,9 +371,6 @@ def rounds(number, folder):
             place = "/home/myuser" if kind == "tutorial" else "/app"
             with flask(f"bench-{name}-{kind}", f"-v '{slow}:{place}/flaskapp.py:ro'") as port:
                 keep_in_flight(TITLES[name], kind, *stop_in_flight("bench-stop", port))
-        for containers, cpus, rate in replicas(words):
-            each = f"{cpus} CPU each" if cpus else f"sharing {os.cpu_count()} cores"
-            keep(f"Django /admin/login/ behind a proxy, replicas: {containers}, {each}, requests/s", "prod", rate)
         stacks["prod"].up()
         keep_in_flight("Django", "prod", *stop_in_flight(stacks["prod"].frontend, stacks["prod"].port))
     finally:

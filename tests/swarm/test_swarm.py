@@ -214,6 +214,8 @@ def test_the_database_s_password_is_rotated_by_a_second_user_without_a_failed_re
         load.wait_for_writes()
         users = "select distinct usename from pg_stat_activity where client_addr is not null"
         until(lambda: cluster.sql(users) == "appname2", 10)
+        cluster.sql("ALTER ROLE appname PASSWORD NULL")
+        load.wait_for_writes()
     cluster.lost_nothing("database's password rotated", load)
 
 

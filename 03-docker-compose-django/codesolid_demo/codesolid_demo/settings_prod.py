@@ -11,8 +11,8 @@ from codesolid_demo.settings import *
 from codesolid_demo.settings import BASE_DIR, DATABASES
 
 DEBUG = False
-# The first key signs; whatever one of those behind it signed (with commas between) is still good: so a key is changed without
-# logging anybody out.
+# The first key signs; whatever one of those behind it signed (with commas between) is still good, and is signed anew when its
+# owner comes by: so a key is changed, and nobody who does has to log in again.
 SECRET_KEY, *SECRET_KEY_FALLBACKS = get_config('DJANGO_SECRET_KEY').split(',')
 ALLOWED_HOSTS = get_config('DJANGO_ALLOWED_HOSTS').split(',')
 
