@@ -84,7 +84,7 @@ test-swarm: .venv/pytest ## Three private engines as a Swarm: updates, scaling a
 soak: .venv/pytest ## Ten minutes of load with kills at random: nothing acknowledged may be lost (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)
 
-bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: nine minutes
+bench: .venv/bench ## Measure the examples beside the tutorial's way and gunicorn: eleven minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
 # The numbers are kept beside the chart, so that both can be checked. `make up` is shown with the names that it has by default.
