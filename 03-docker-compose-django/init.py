@@ -24,10 +24,11 @@ WAIT = {
     "the database system is": "PostgreSQL is starting up or shutting down",
 }
 FAIL = {
-    "password authentication failed": "it refuses POSTGRES_USER with POSTGRES_PASSWORD. If you changed the password after"
-    f" the first start: the data folder keeps the one that it was made with, until `{MAKE} db-password` sets the new one",
-    "does not exist": "it has no database POSTGRES_DB. If you changed the name after the first start: the data folder keeps"
-    " the one that it was made with",
+    "password authentication failed": "it refuses POSTGRES_USER with POSTGRES_PASSWORD. If you changed the password after the"
+    " first start of backend: its data folder keeps the one that it was made with, until"
+    f" `{MAKE} db-password` sets the new one",
+    "does not exist": "it has no database POSTGRES_DB. If you changed the name after the first start of backend: its data"
+    " folder keeps the one that it was made with",
     "does not support SSL": "it has no TLS, which POSTGRES_SSLMODE asks for",
 }
 

@@ -3,12 +3,17 @@ LIFECYCLE      ?= dev
 POSTGRES_IMAGE ?= postgres:17-trixie
 PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 
-.PHONY: data here manage watch check backup restore db-password lock clean stack-up stack-down stack-ps scale
+.PHONY: data here manage watch check backup restore db-password lock clean stack-up stack-down stack-ps scale always
 
 PASSWORD_FILES := $(addprefix ../secrets/prod/,POSTGRES_PASSWORD DJANGO_SUPERUSER_PASSWORD DJANGO_SECRET_KEY)
 
+# A key's value, as Compose reads secrets.txt: blanks and a byte order mark in front do not count, and the last line wins.
+READ_KEY = { sub(/^\357\273\277/, ""); sub(/^[ \t]+/, ""); sub(/\r$$/, "") } \
+  index($$0, key "=") == 1 { value = substr($$0, length(key) + 2) }
+value_of = LC_ALL=C awk -v key=$(1) '$(READ_KEY) END { print value }' $(SECRETS)
+
 # Empty where POSTGRES_REMOTE_HOST names a database elsewhere.
-BACKEND := $(shell tr -d '\r' 2>/dev/null < $(SECRETS) | grep -q '^POSTGRES_REMOTE_HOST=backend$$' && echo backend)
+BACKEND := $(filter backend,$(shell $(call value_of,POSTGRES_REMOTE_HOST) 2>/dev/null))
 
 # For production Compose reads a second file over the first, takes what is no secret from secrets.txt by ${...}, and mounts each
 # password as a file of its own. With a database elsewhere the service `backend` is left out.
@@ -21,16 +26,18 @@ ifeq ($(LIFECYCLE),prod)
 up run mine: $(PASSWORDS)
 endif
 
-# Compose mounts the file with the mode that it has here, and the container's user must read it: so 644, in a folder of 700.
-# A running container keeps the file that it was started with: the mark `changed` makes `up` start a new one. In secrets.txt Compose reads
-# a few characters in its own way; with those, a password would not be the same in development and here.
-../secrets/prod/%: $(SECRETS)
-	@mkdir -p $(@D) && chmod 700 $(@D) && LC_ALL=C awk -v key=$* '\
-	  { sub(/^\357\273\277/, ""); sub(/\r$$/, "") } index($$0, key "=") == 1 { value = substr($$0, length(key) + 2) } \
+# Compose mounts the file with the mode that it has here, and the container's user must read it: so 644, in a folder of 700. A
+# running container keeps the file that it was started with: the mark `changed` makes `up` start a new one. In secrets.txt Compose
+# reads a few characters in its own way; with those, a password would not be the same in development and here. Compared always,
+# because a secrets.txt that is put back is older than these files.
+../secrets/prod/%: $(SECRETS) always
+	@mkdir -p $(@D) && chmod 700 $(@D) && LC_ALL=C awk -v key=$* '$(READ_KEY) \
 	  END { if (value == "") why = "is missing or empty"; \
 	    if (match(value, /[ \t$$"\\#`\047]/)) why = "holds the character " substr(value, RSTART, 1) " which is not read alike everywhere"; \
 	    if (why == "") print value; else { print "error: " key " " why ": change it in $(SECRETS)" > "/dev/stderr"; exit 1 } }' \
-	  $(SECRETS) > $@.new && chmod 644 $@.new && touch $(@D)/changed && mv $@.new $@ || { rm -f $@.new; exit 1; }
+	  $(SECRETS) > $@.new && chmod 644 $@.new || { rm -f $@.new; exit 1; }
+	@if cmp -s $@.new $@; then rm $@.new; else touch $(@D)/changed && mv $@.new $@; fi
+always:
 
 # Is what lies in the data folder whole, and of this PostgreSQL's major version? Asked in backend's own image, because the files
 # belong to its user. A first start that was interrupted leaves none of the databases that somebody made: those are numbered
@@ -71,7 +78,7 @@ check: ## Run Django's tests in production's image, against a PostgreSQL of thei
 	$$compose run --rm --build $$(test -t 0 || echo -T) tests
 
 here: $(SECRETS)
-	@test -n "$(BACKEND)" || { echo "error: POSTGRES_REMOTE_HOST in $(SECRETS) names a database elsewhere: do this there" >&2; exit 1; }
+	@test -n "$(BACKEND)" || { echo "error: POSTGRES_REMOTE_HOST in $(SECRETS) is not backend, so the database is elsewhere: do this there" >&2; exit 1; }
 
 # Development's superuser is POSTGRES_USER; production's is postgres, and the application's user and database are in APP_*.
 backup: here mine ## Write the database into a file in backups/
@@ -123,14 +130,15 @@ STACK_KEYS  := DJANGO_ALLOWED_HOSTS DJANGO_HTTPS DJANGO_SUPERUSER DJANGO_SUPERUS
                POSTGRES_DB POSTGRES_USER POSTGRES_REMOTE_HOST POSTGRES_PORT POSTGRES_SSLMODE
 stack-up: $(PASSWORD_FILES) ## Deploy to the Swarm, or update without a pause: make stack-up IMAGE=...
 	@test -n "$(IMAGE)" || { echo "error: IMAGE is empty: name an image that every node can get: make stack-up IMAGE=..." >&2; exit 1; }
-	@test "$$(sed -n 's/^POSTGRES_REMOTE_HOST=//p' $(SECRETS) | tr -d '\r')" != backend || \
+	@test -z "$(BACKEND)" || \
 	  { echo "error: POSTGRES_REMOTE_HOST=backend is not in the Swarm: name your database's host in $(SECRETS)" >&2; exit 1; }
 	@test "$$(docker info -f '{{.Swarm.ControlAvailable}}')" = true || \
 	  { echo "error: this engine is no manager of a Swarm: docker swarm init (or choose another by DOCKER_HOST)" >&2; exit 1; }
-	@for key in $(STACK_KEYS); do export "$$key=$$(sed -n "s/^$$key=//p" $(SECRETS) | tr -d '\r')"; done; \
+	@for key in $(STACK_KEYS); do export "$$key=$$($(call value_of,$$key))"; done; \
 	export IMAGE="$(IMAGE)" STACK="$(STACK)" PORT="$(PORT)" VERSION="$$(cat $(PASSWORD_FILES) | cksum | cut -d ' ' -f 1)"; \
-	REPLICAS=$$(docker service inspect -f '{{.Spec.Mode.Replicated.Replicas}}' $(STACK)_frontend 2>/dev/null) || REPLICAS=2; \
-	export REPLICAS; echo "Ctrl-C only ends the waiting. What the replicas say: docker service logs $(STACK)_frontend"; \
+	there=$$(docker service ls -q -f name=$(STACK)_frontend) && REPLICAS=$$(test -z "$$there" && echo 2 || \
+	  docker service inspect -f '{{.Spec.Mode.Replicated.Replicas}}' $(STACK)_frontend) || exit 1; export REPLICAS; \
+	echo "Ctrl-C only ends the waiting. What the replicas say: docker service logs $(STACK)_frontend"; \
 	docker stack deploy --detach=false $$(test -t 1 || echo --quiet) --prune --with-registry-auth $(addprefix -c ,$(STACK_FILES)) $(STACK)
 	@case "$$(docker service inspect -f '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' $(STACK)_frontend)" in \
 	  rollback*|paused) echo "error: $(IMAGE) did not become healthy, so the old one is back. To see why:" \

@@ -98,3 +98,10 @@ def test_what_a_swarm_is_given_is_read_from_the_secrets_file_and_what_is_missing
         assert f" {line}\n" in seen
     for word in (POSTGRES_CANARY, ADMIN_CANARY, KEY_CANARY):
         assert word not in seen
+
+
+def test_of_a_key_that_stands_twice_the_last_line_is_read_as_compose_does(prod):
+    prod.secrets.write_text(f"{prod.secrets.read_text()} POSTGRES_REMOTE_HOST=database.example.org\r\n")
+    assert "database.example.org" in prod.sh("docker compose --env-file ../secrets/secrets.txt config")
+    assert "is not backend, so the database is elsewhere" in prod.sh("make backup", ok=False)
+    assert "this engine is no manager of a Swarm" in prod.sh("make stack-up IMAGE=shop:1", ok=False)

@@ -217,7 +217,7 @@ def test_an_external_database_leaves_backend_out(prod, external):
     prod.sh("make up")
     assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
     assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
-    assert "names a database elsewhere" in prod.sh("make backup", ok=False)
+    assert "is not backend, so the database is elsewhere" in prod.sh("make backup", ok=False)
 
 
 def test_an_external_database_is_reached_over_tls_where_postgres_sslmode_asks(prod, external, name):
@@ -239,6 +239,21 @@ def test_a_database_without_tls_is_refused_where_postgres_sslmode_asks(prod, ext
     prod.secrets.write_text(f"{prod.secrets.read_text()}POSTGRES_SSLMODE=require\n")
     said = prod.sh("timeout 60 make up", ok=False)
     assert f"error: PostgreSQL at {name}:5432: it has no TLS, which POSTGRES_SSLMODE asks for" in said
+
+
+def test_a_comma_left_over_makes_no_empty_signing_key(shop):
+    code = "from codesolid_demo import settings_prod as s; print(s.SECRET_KEY, s.SECRET_KEY_FALLBACKS)"
+    inside = f"echo one,,two, > /tmp/keys && python -c '{code}'"
+    assert shop.sh(f'docker compose exec -T -e DJANGO_SECRET_KEY_FILE=/tmp/keys frontend sh -c "{inside}"') == "one ['two']"
+
+
+def test_a_secrets_file_that_is_put_back_is_taken_though_it_is_older(prod):
+    kept, before = prod.folder.parent / "secrets/prod/POSTGRES_PASSWORD", prod.secrets.read_text()
+    for text, age in ((before, 100), (before.replace(POSTGRES_CANARY, "another"), 50), (before, 100)):
+        prod.secrets.write_text(text)
+        os.utime(prod.secrets, (time.time() - age,) * 2)
+        prod.sh("make ../secrets/prod/POSTGRES_PASSWORD")
+        assert f"POSTGRES_PASSWORD={kept.read_text()}" in text
 
 
 # get_config, as a function

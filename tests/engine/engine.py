@@ -104,8 +104,9 @@ def node(number):
 
 def api(run_folder, method, path, body=None):
     """Return what an engine answers, from JSON. No token stands on a command line this way. Raises OSError with what it says."""
-    connection = http.client.HTTPConnection("localhost", timeout=60)
+    connection = http.client.HTTPConnection("localhost")
     connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(60)
     connection.sock.connect(f"{run_folder}/docker.sock")
     connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
     answer = connection.getresponse()
@@ -198,7 +199,10 @@ def address_pool():
         candidates.insert(0, ipaddress.ip_network(kept.read_text()))
     for pool in candidates:
         if not any(pool.overlaps(network) for network in taken):
-            kept.write_text(str(pool))
+            if not kept.exists() or kept.read_text() != str(pool):
+                kept.write_text(str(pool))
+                for data in CACHE.glob("node-*"):
+                    shutil.rmtree(data)  # these nodes know each other by addresses of the old pool
             return pool
     return die("every network 10.128.0.0/16 to 10.255.0.0/16 has a route on this machine: the private engine needs one of them")
 
@@ -266,7 +270,10 @@ def launch_nodes(number):
     They are machines to each other: each has a network namespace with one cable to a common bridge, and no other way out.
     """
     pool = ipaddress.ip_network((CACHE / "pool").read_text())
-    if not Path(f"/sys/class/net/{NODES_BRIDGE}").exists():
+    if not any(answers(node(place) / "docker.sock") for place in range(1, number + 1)):
+        # Anew, because an earlier start may have been killed between these steps.
+        output(ROOT / "bin/busybox", "ip", "link", "del", NODES_BRIDGE)
+        remove_rules(lambda words: NODES_BRIDGE in words)
         busybox("ip", "link", "add", NODES_BRIDGE, "type", "bridge")
         busybox("ip", "addr", "add", f"{pool[-2]}/24", "dev", NODES_BRIDGE)
         busybox("ip", "link", "set", NODES_BRIDGE, "up")
@@ -274,10 +281,11 @@ def launch_nodes(number):
         iptables("filter", "-I", "FORWARD", "-i", NODES_BRIDGE, "-o", NODES_BRIDGE, "-j", "ACCEPT")
     network = int(pool[-256])
     for place in range(1, number + 1):
-        if answers(node(place) / "docker.sock"):
+        address, cable = str(ipaddress.ip_address(network + place)), f"{NODES_BRIDGE}-{place}"
+        plugged = Path(f"/sys/class/net/{cable}/brport")
+        if answers(node(place) / "docker.sock") and plugged.exists():
             continue
         say(f"  engine: starting node {place} of {number}")
-        address, cable = str(ipaddress.ip_address(network + place)), f"{NODES_BRIDGE}-{place}"
         kill(node(place), f"{CGROUP}/node-{place}")
         shutil.rmtree(node(place), ignore_errors=True)
         node(place).mkdir(parents=True)
@@ -295,26 +303,28 @@ def launch_nodes(number):
         own = {"cgroup-parent": f"/{CGROUP}/node-{place}"}
         serve(node(place), CACHE / f"node-{place}", own, " && ".join(commands), ["--net", "--uts"])
         attach.join()
+        if not plugged.exists():
+            die(f"node {place} has no network: the end of {LOG} says why; then run the same command again")
     first = f"{ipaddress.ip_address(network + 1)}:2377"
     for place in range(1, number + 1):
-        if api(node(place), "GET", "/info")["Swarm"]["LocalNodeState"] == "inactive":
-            mine = {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": str(ipaddress.ip_address(network + place))}
-            if place == 1:
+        mine = {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": str(ipaddress.ip_address(network + place))}
+        with contextlib.suppress(OSError):  # what went wrong, the node says below
+            if swarm(place)["LocalNodeState"] == "inactive" and place == 1:
                 api(node(1), "POST", "/swarm/init", {**mine, "Spec": {"Dispatcher": {"HeartbeatPeriod": HEARTBEAT}}})
-            else:
-                api(node(place), "POST", "/swarm/join", {**mine, "RemoteAddrs": [first], "JoinToken": join_token()})
-
-
-def join_token():
-    """Return what the Swarm wants from another manager. Nodes that start together first elect a leader: 10 to 20 s."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return api(node(1), "GET", "/swarm")["JoinTokens"]["Manager"]
-        except OSError as error:
+            elif swarm(place)["LocalNodeState"] == "inactive":
+                token = api(node(1), "GET", "/swarm")["JoinTokens"]["Manager"]
+                api(node(place), "POST", "/swarm/join", {**mine, "RemoteAddrs": [first], "JoinToken": token})
+        # Nodes that start together first elect a leader, and know nothing before: 10 to 20 s.
+        deadline = time.monotonic() + 60
+        while not swarm(place).get("Managers"):
             if time.monotonic() > deadline:
-                die(f"node 1 says {error}: `make engine-clean` begins anew")
-        time.sleep(0.2)
+                die(f"node {place} of the Swarm says {swarm(place)}: `make engine-clean` begins anew")
+            time.sleep(0.2)
+
+
+def swarm(place):
+    """Return what a node knows of the Swarm and of its place in it."""
+    return api(node(place), "GET", "/info")["Swarm"]
 
 
 def connect(cable):
@@ -392,7 +402,7 @@ def sweep_network():
     for name in (entry.parent.name for entry in Path("/sys/class/net").glob("*/bridge")):
         shown = output(ROOT / "bin/busybox", "ip", "-4", "addr", "show", "dev", name)
         addresses = re.findall(r"inet ([\d.]+)", shown)
-        if name == BRIDGE or any(ipaddress.ip_address(address) in pool for address in addresses):
+        if name in (BRIDGE, NODES_BRIDGE) or any(ipaddress.ip_address(address) in pool for address in addresses):
             bridges.append(name)
             busybox("ip", "link", "del", name)
     network = str(pool).removesuffix("0.0/16")

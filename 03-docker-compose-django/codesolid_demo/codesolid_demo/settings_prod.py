@@ -12,8 +12,8 @@ from codesolid_demo.settings import BASE_DIR, DATABASES
 
 DEBUG = False
 # The first key signs; whatever one of those behind it signed (with commas between) is still good, and is signed anew when its
-# owner comes by: so a key is changed, and nobody who does has to log in again.
-SECRET_KEY, *SECRET_KEY_FALLBACKS = get_config('DJANGO_SECRET_KEY').split(',')
+# owner comes by: so a key is changed, and nobody who does has to log in again. A comma left over must not make an empty key.
+SECRET_KEY, *SECRET_KEY_FALLBACKS = filter(None, get_config('DJANGO_SECRET_KEY').split(','))
 ALLOWED_HOSTS = get_config('DJANGO_ALLOWED_HOSTS').split(',')
 
 
