@@ -145,8 +145,11 @@ stack-up: $(PASSWORD_FILES) ## Deploy to the Swarm, or update without a pause: m
 	    "docker service logs $(STACK)_frontend" >&2; exit 1;; \
 	esac
 
-stack-down: ## Remove the stack from the Swarm
-	docker stack rm --detach=false $(STACK)
+# Not by --detach=false: after a node's death that waits for ever for what ran there, though all is gone.
+stack-down: ## Remove the stack from the Swarm, and wait until it is gone
+	docker stack rm $(STACK)
+	@for second in $$(seq 60); do test -n "$$(docker network ls -q --filter label=com.docker.stack.namespace=$(STACK))" || exit 0; \
+	  sleep 1; done; echo "error: the stack $(STACK) is not gone after 60 s. To see what is left: make stack-ps" >&2; exit 1
 
 stack-ps: ## List the stack's replicas, and the nodes that they are on
 	docker stack ps $(STACK)

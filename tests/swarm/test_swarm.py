@@ -254,3 +254,12 @@ def test_a_node_that_is_killed_loses_nothing_and_its_replicas_are_soon_elsewhere
     cluster.start_nodes()
     until(lambda: cluster.answers(int(killed[-1])), 60)
     assert cluster.sh("docker node ls --format '{{.Status}}'", other).split() == ["Ready"] * 3
+
+
+def test_after_a_node_s_death_an_update_works_and_stack_down_leaves_nothing(cluster):
+    cluster.up("swarm-shop:1")
+    cluster.sh("make stack-down", timeout=90)
+    label = "--filter label=com.docker.stack.namespace=django"
+    for number in NODES:
+        until(lambda number=number: cluster.sh(f"docker ps -q {label}; docker network ls -q {label}", number) == "", 30)
+    assert cluster.sh(f"docker service ls -q {label}; docker secret ls -q {label}") == ""
