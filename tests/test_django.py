@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import DJANGO, TUTORIAL_SECRETS, answers, copy, sh, until
+from conftest import DJANGO, TUTORIAL_SECRETS, answers, copy, exit_code, sh, until
 
 START_PAGE = "The install worked successfully! Congratulations!"
 PASSWORD = "appnameOtwEgXAAPj5ZLmsQ"
@@ -186,8 +186,7 @@ def test_a_stop_while_it_waits_for_the_database_ends_at_once(project):
     container = project.sh("docker compose run -d --no-deps frontend").splitlines()[-1]
     until(lambda: "waiting for PostgreSQL at backend:5432" in sh(f"docker logs {container}"), 20)
     assert "there is no host of this name" in sh(f"docker logs {container}")
-    sh(f"docker stop {container}")
-    code = sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {container}")
+    code = exit_code(container)
     sh(f"docker rm {container}")
     assert code == "0"  # 137 would be: killed after ten seconds
 

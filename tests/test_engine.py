@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, copy, sh, until
+from conftest import ROOT, copy, exit_code, sh, until
 
 ENGINE = ROOT / "tests/engine/engine.py"
 SLIM, ALPINE, POSTGRES = "python:3.13-slim-trixie", "python:3.13-alpine3.23", "postgres:17-trixie"
@@ -101,8 +101,7 @@ def test_postgres_takes_passwords_from_files_and_refuses_both(name, tmp_path):
     sh(f"until docker exec {name} pg_isready -q -h 127.0.0.1; do sleep 0.1; done")
     assert sh(ask) == "42"
     assert "password authentication failed" in sh(ask.replace("p\\$w", "wrong"), ok=False)
-    sh(f"docker stop {name}")
-    assert sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}") == "0"
+    assert exit_code(name) == "0"
     sh(f"docker start {name}")
     sh(f"until docker exec {name} pg_isready -q -h 127.0.0.1; do sleep 0.1; done")
     assert sh(ask) == "42"  # the data was kept

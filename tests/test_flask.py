@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 import requests
-from conftest import ROOT, copy, free_port, sh
+from conftest import ROOT, copy, exit_code, free_port, sh
 
 PAGE = "<h1>Flask is running</h1><p>Awesome, that worked.  Now add more code.</p>"
 FOLDERS = ["01-docker-flask", "02-docker-flask-alpine"]
@@ -68,8 +68,7 @@ def test_stops_by_its_signal_with_exit_code_0(place, name):
     sh(f"docker build -t {name} .", cwd=place)
     sh(f"docker run -d --name {name} {name}")
     sh(f"until docker exec {name} python -c 'import socket; socket.create_connection((\"127.0.0.1\", 8080))'; do sleep 0.1; done")
-    sh(f"docker stop {name}")
-    assert sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}") == "0"
+    assert exit_code(name) == "0"
 
 
 def test_is_not_root_and_owns_none_of_the_code(place, name):

@@ -59,7 +59,7 @@ class Cluster:
         for number in NODES:
             sh(f"docker save swarm-shop:1 swarm-shop:2 swarm-shop:sick swarm-proxy | docker -H {self.socket(number)} load")
         self.up("swarm-shop:1")
-        until(lambda: all(self.answers(number) for number in NODES), 30)
+        until(lambda: len(self.replicas()) == 2 and all(self.answers(number) for number in NODES), 30)
 
     def start_nodes(self):
         """Start the nodes that do not run."""
@@ -80,6 +80,11 @@ class Cluster:
     def up(self, image, ok=True):
         """Type `make stack-up`, which waits until the update has ended; return what it printed."""
         return self.sh(f'make stack-up IMAGE={image} STACK_FILES="stack.yaml override.yaml"', ok=ok)
+
+    def ended(self):
+        """Return the state in which the last update ended."""
+        until(lambda: self.inspect("{{.UpdateStatus.State}}") in ("completed", "rollback_completed", "paused"), 30)
+        return self.inspect("{{.UpdateStatus.State}}")
 
     def inspect(self, form):
         """Return a value of the service, by a Go template."""
@@ -175,6 +180,7 @@ def test_a_rolling_update_under_load_fails_no_request(cluster):
     with Load(cluster.url(2), ADMIN_CANARY) as load:
         load.wait_for_writes()
         cluster.up("swarm-shop:2")
+        assert cluster.ended() == "completed"
         load.wait_for_writes()
     cluster.lost_nothing("rolling update", load)
     assert cluster.inspect(IMAGE) == "swarm-shop:2"
@@ -185,7 +191,7 @@ def test_an_update_that_is_not_healthy_goes_back_by_itself(cluster):
     with Load(cluster.url(2), ADMIN_CANARY) as load:
         load.wait_for_writes()
         assert "error: swarm-shop:sick did not become healthy, so the old one is back" in cluster.up("swarm-shop:sick", ok=False)
-        until(lambda: cluster.inspect("{{.UpdateStatus.State}}") == "rollback_completed", 30)
+        assert cluster.ended() == "rollback_completed"
         load.wait_for_writes()
     cluster.lost_nothing("update that is not healthy", load)
     assert cluster.inspect(IMAGE) == before
@@ -199,6 +205,7 @@ def test_a_signing_key_is_rotated_without_a_failed_request_and_without_a_new_log
             load.wait_for_writes()
             cluster.set(DJANGO_SECRET_KEY=keys)
             cluster.up("swarm-shop:2")
+            assert cluster.ended() == "completed"
         load.wait_for_writes()
     cluster.lost_nothing("signing key rotated in three steps", load)
 
@@ -211,6 +218,7 @@ def test_the_database_s_password_is_rotated_by_a_second_user_without_a_failed_re
         load.wait_for_writes()
         cluster.set(POSTGRES_USER="appname2", POSTGRES_PASSWORD=new)
         cluster.up("swarm-shop:2")
+        assert cluster.ended() == "completed"
         load.wait_for_writes()
         users = "select distinct usename from pg_stat_activity where client_addr is not null"
         until(lambda: cluster.sql(users) == "appname2", 10)
