@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -116,6 +117,12 @@ def until(condition, limit, pause=0.05):
         assert time.monotonic() - begun < limit, f"not within {limit} s"
         time.sleep(pause)
     return time.monotonic() - begun
+
+
+def kill(pid):
+    """Kill a process by SIGKILL; return once it is gone: os.kill returns before, and what it killed may answer meanwhile."""
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), limit=10, pause=0.001)
 
 
 def answers(url, limit=5):

@@ -1,15 +1,13 @@
 """LIFECYCLE=prod of 01-docker-flask and 02-docker-flask-alpine."""
 
 import json
-import os
 import re
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ROOT, copy, exit_code, sh, until
+from conftest import ROOT, copy, exit_code, kill, sh, until
 from test_flask import FOLDERS, PAGE
 
 pytestmark = pytest.mark.parametrize("folder", FOLDERS)
@@ -78,7 +76,7 @@ def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(url, name):
 def test_a_worker_that_dies_is_replaced_and_the_server_goes_on(url, name):
     before = workers(name)
     assert len(before) == 2
-    os.kill(int(before[0]), signal.SIGKILL)  # the engine runs on this machine: these are its own pids
+    kill(int(before[0]))  # the engine runs on this machine: these are its own pids
     until(lambda: len(workers(name)) == 2 and before[0] not in workers(name), 10)
     assert len(workers(name)) == 2 and before[1] in workers(name)
     assert requests.get(url, timeout=5).text == PAGE

@@ -4,9 +4,7 @@ soak.py [MINUTES [SEED]], ten minutes by default. Prints the seed, the share of 
 acknowledged write is lost, the site does not come back, or memory grows by more than half.
 """
 
-import os
 import random
-import signal
 import statistics
 import sys
 import tempfile
@@ -16,7 +14,7 @@ from pathlib import Path
 from load import Load
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from conftest import ADMIN_CANARY, Project, answers, sh, until
+from conftest import ADMIN_CANARY, Project, answers, kill, sh, until
 
 
 def processes(project, service):
@@ -54,7 +52,7 @@ def soak(project, minutes):
             for moment, part in zip(moments, random.sample(sorted(PARTS), len(PARTS)), strict=True):
                 time.sleep(max(0, ends - 60 + moment - time.monotonic()))
                 until(lambda: answers(f"{project.url}/admin/login/"), limit=30)
-                os.kill(PARTS[part](project), signal.SIGKILL)
+                kill(PARTS[part](project))
                 print(f"minute {minute + 1}, second {moment:.0f}: kill -9 of the {part}", flush=True)
             time.sleep(max(0, ends - time.monotonic()))
             used = sum(rss for service in ("frontend", "backend") for _, _, rss in processes(project, service)) / 1024

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, POSTGRES_CANARY, TUTORIAL_SECRETS, answers, figure, sh, until
+from conftest import ADMIN_CANARY, POSTGRES_CANARY, TUTORIAL_SECRETS, answers, figure, kill, sh, until
 from load import Load
 from test_django import PASSWORD, log_in
 
@@ -112,7 +112,7 @@ def test_a_kill_during_the_very_first_start_is_explained(project, lifecycle, aft
     ) as up:  # fmt: skip
         until(lambda: sh(running, ok=None).endswith("true"), limit=60, pause=0.01)
         time.sleep(after)
-        os.kill(project.container("backend")["State"]["Pid"], signal.SIGKILL)
+        kill(project.container("backend")["State"]["Pid"])
         time.sleep(1)
         os.killpg(up.pid, signal.SIGINT)  # it would wait for the web server's deadline: a person stops it and tries again
         up.communicate(timeout=30)

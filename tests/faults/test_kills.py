@@ -1,12 +1,10 @@
 """Processes of a production project are killed from outside, by their pid: what fails meanwhile, and what comes back."""
 
-import os
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
-from conftest import ADMIN_CANARY, answers, figure, sh, until
+from conftest import ADMIN_CANARY, answers, figure, kill, sh, until
 from load import Load
 
 
@@ -28,7 +26,7 @@ def workers(site):
 
 
 def test_the_main_process_of_the_web_server_is_killed(site):
-    os.kill(site.container("frontend")["State"]["Pid"], signal.SIGKILL)
+    kill(site.container("frontend")["State"]["Pid"])
     taken = until(lambda: answers(login(site)), limit=4)
     assert site.container("frontend")["RestartCount"] == 1
     figure("kill -9 of the web server", f"200 after {taken:.1f} s")
@@ -38,7 +36,7 @@ def test_a_worker_is_killed_under_load(site):
     with Load(site.url, ADMIN_CANARY, clients=8) as load:
         load.wait_for_writes()
         victim, killed = workers(site)[0], time.monotonic()
-        os.kill(victim, signal.SIGKILL)
+        kill(victim)
         until(lambda: len(workers(site)) == 2 and victim not in workers(site), limit=10)
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
@@ -56,7 +54,7 @@ def test_the_postmaster_is_killed_under_a_write_load(site):
     with Load(site.url, ADMIN_CANARY) as load:
         load.wait_for_writes()
         killed = time.monotonic()
-        os.kill(site.container("backend")["State"]["Pid"], signal.SIGKILL)
+        kill(site.container("backend")["State"]["Pid"])
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
     back = min(began for began, _ in load.acknowledged if began > killed + 0.2) - killed
@@ -75,7 +73,7 @@ def test_one_backend_of_the_database_is_killed(site):
         # The pid inside is not the one outside: look among the container's processes for what PostgreSQL calls it.
         lines = sh(f"docker top {site.name}-backend-1 -eo pid,args").splitlines()
         victim = next(line.split()[0] for line in lines if "SELECT" in line and "appname" in line)
-        os.kill(int(victim), signal.SIGKILL)
+        kill(int(victim))
         with load:
             load.wait_for_writes(50)
     failed = len(load.failed) + (held.result().status_code != 200)

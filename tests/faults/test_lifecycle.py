@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ADMIN_CANARY, Project, answers, figure, sh, until
+from conftest import ADMIN_CANARY, Project, answers, figure, kill, sh, until
 from test_django import log_in
 from test_engine import ENGINE, POSTGRES, SLIM, bare, private, processes
 
@@ -86,8 +86,7 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
             shim = next(other for other in processes(run) if b"containerd-shim" in Path(f"/proc/{other}/cmdline").read_bytes())
             command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
             own = dict(pair.split(b"=", 1) for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pair)
-            os.kill(pid, signal.SIGKILL)
-            until(lambda: not Path(f"/proc/{pid}").exists(), limit=10)
+            kill(pid)
             # The same command in the same mounts, as a service manager would do it.
             subprocess.Popen(
                 ["nsenter", f"--target={shim}", "--mount", *command], env=own, start_new_session=True,
