@@ -1,4 +1,7 @@
-"""Docker's health check (HEALTHCHECK in the Dockerfile): exit code 0 where the log-in page answers with 200, else 1."""
+"""Docker's health check (HEALTHCHECK in the Dockerfile): exit code 0 where the log-in page answers with 200, else 1.
+
+Move the admin, and this wants the path of another page.
+"""
 
 import os
 import sys

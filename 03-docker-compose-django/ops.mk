@@ -122,7 +122,8 @@ clean: $(SECRETS) mine ## Remove this example's containers, image, network and D
 
 # On Docker Swarm, by stack.yaml. `docker stack` reads no file of variables: what is no secret comes by the environment. A changed
 # password has another VERSION: so it is an update like a new image. The replicas stay as many as they are. `docker stack deploy`
-# waits (Docker 26 or later), but also ends well where Swarm took the update back: so that is asked.
+# waits (Docker 26 or later), but also ends well where Swarm took the update back: so that is asked. --prune removes the services
+# that no longer stand in the files; --with-registry-auth lets the nodes pull with your `docker login`.
 STACK       ?= django
 IMAGE       ?=
 STACK_FILES ?= stack.yaml
@@ -140,10 +141,9 @@ stack-up: $(PASSWORD_FILES) ## Deploy to the Swarm, or update without a pause: m
 	  docker service inspect -f '{{.Spec.Mode.Replicated.Replicas}}' $(STACK)_frontend) || exit 1; export REPLICAS; \
 	echo "Ctrl-C only ends the waiting. What the replicas say: docker service logs $(STACK)_frontend"; \
 	docker stack deploy --detach=false $$(test -t 1 || echo --quiet) --prune --with-registry-auth $(addprefix -c ,$(STACK_FILES)) $(STACK)
-	@case "$$(docker service inspect -f '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' $(STACK)_frontend)" in \
-	  rollback*|paused) echo "error: $(IMAGE) did not become healthy, so the old one is back. To see why:" \
-	    "docker service logs $(STACK)_frontend" >&2; exit 1;; \
-	esac
+	@state=$$(docker service inspect -f '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' $(STACK)_frontend); case "$$state" in \
+	  rollback_completed) end="so the old one is back";; rollback*|paused) end="and Swarm says $$state";; *) exit 0;; esac; \
+	echo "error: $(IMAGE) did not become healthy, $$end. To see why: docker service logs $(STACK)_frontend" >&2; exit 1
 
 # Not by --detach=false: after a node's death that waits for ever for what ran there, though all is gone.
 stack-down: ## Remove the stack from the Swarm, and wait until it is gone

@@ -127,7 +127,7 @@ def test_two_hundred_clients_hold_no_more_connections_than_workers_times_threads
 
 def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(prod):
     urls = prod.folder / "codesolid_demo/codesolid_demo/urls.py"
-    slow = 'path("slow/", lambda request: __import__("time").sleep(5) or HttpResponse("finished"))'
+    slow = 'path("slow/", lambda request: __import__("time").sleep(12) or HttpResponse("finished"))'
     urls.write_text(f"{urls.read_text()}\nfrom django.http import HttpResponse\nurlpatterns.append({slow})\n")
     prod.sh("make up")
     with ThreadPoolExecutor() as pool:
