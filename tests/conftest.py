@@ -44,9 +44,9 @@ from django.db import connection
 from django.http import HttpResponse
 
 def hold(request):
-    "Ask the database to wait for five seconds."
+    "Ask the database to wait for ten seconds."
     with connection.cursor() as cursor:
-        cursor.execute("select pg_sleep(5)")
+        cursor.execute("select pg_sleep(10)")
     return HttpResponse("finished")
 
 def eat(request):
@@ -78,11 +78,18 @@ def exit_code(name):
     return sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}")
 
 
+GIVEN = set()  # the ports that free_port returned: none is for two
+
+
 def free_port():
     """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port = probe.getsockname()[1]
+    if port in GIVEN:
+        return free_port()
+    GIVEN.add(port)
+    return port
 
 
 def copy(folder, into):
@@ -121,6 +128,7 @@ def until(condition, limit, pause=0.05):
 
 def kill(pid):
     """Kill a process by SIGKILL; return once it is gone: os.kill returns before, and what it killed may answer meanwhile."""
+    assert pid > 0, "it does not run"  # to os.kill, 0 is the tests themselves
     os.kill(pid, signal.SIGKILL)
     until(lambda: not os.path.exists(f"/proc/{pid}"), limit=10, pause=0.001)
 
@@ -204,7 +212,7 @@ class Project:
             self.sh("echo yes | make clean", stdin=None)
             del self.variables["LIFECYCLE"]
         self.secrets.write_text(TUTORIAL_SECRETS)
-        self.sh("docker compose kill")
+        self.sh("docker compose kill", ok=None)  # one may be on its way out
         self.sh("make clean")
 
 

@@ -44,7 +44,7 @@ answers_200() { code=$(fetch "$1" "$2" -o /dev/null -w '%{http_code}') && echo "
 # `docker wait` must listen before the end, and then prints the exit code: 137 is a container that had to be killed. It takes
 # no notice of Ctrl-C, so it must not hold the output for which `promise` waits.
 stops_with_0() {
-  docker wait "$1" >"$work/code" 2>&1 & sleep 1
+  docker wait "$1" >"$work/code" 2>&1 & sleep 2
   docker stop "$1" && wait $! && echo "exit code:" && cat "$work/code" && grep -qx 0 "$work/code"
 }
 

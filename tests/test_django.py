@@ -156,6 +156,7 @@ def test_six_first_starts_at_once_all_succeed_with_one_superuser(project):
     ) as holder:  # fmt: skip
         holder.stdin.write("select pg_advisory_lock(20220406);\n")
         holder.stdin.flush()
+        until(lambda: project.sql("select count(*) from pg_locks where locktype = 'advisory' and granted") == "1", 30)
         with ThreadPoolExecutor(6) as pool:
             started = pool.map(lambda _: project.sh("docker compose run -d frontend").splitlines()[-1], range(6))
             names = [line.split()[-1] for line in started]

@@ -82,7 +82,7 @@ def page(url):
     """Return a page's text, or '' while nothing answers."""
     try:
         return requests.get(url, timeout=5).text
-    except requests.ConnectionError:
+    except requests.RequestException:
         return ""
 
 

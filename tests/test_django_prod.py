@@ -4,12 +4,13 @@ import importlib.util
 import json
 import os
 import re
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, sh
+from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, sh, until
 from test_django import log_in
 
 CANARIES = [POSTGRES_CANARY, KEY_CANARY, ADMIN_CANARY]
@@ -122,17 +123,18 @@ def test_two_hundred_clients_hold_no_more_connections_than_workers_times_threads
             # Counted where they are opened: PostgreSQL lists one for a moment longer than Django has it. 1538 is 5432, 01 open.
             seen.append(len(re.findall(r":1538 01 ", shop.sh("docker compose exec -T frontend cat /proc/net/tcp"))))
     assert {answer.result() for answer in answers} == {(200, True)}
-    assert 0 < max(seen) <= 8
+    # The file is no snapshot: one that is closed while it is read, and the one that follows it, may both be in it.
+    assert 0 < statistics.median_high(seen) <= 8 and max(seen) <= 16
 
 
 def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(prod):
     urls = prod.folder / "codesolid_demo/codesolid_demo/urls.py"
-    slow = 'path("slow/", lambda request: __import__("time").sleep(12) or HttpResponse("finished"))'
-    urls.write_text(f"{urls.read_text()}\nfrom django.http import HttpResponse\nurlpatterns.append({slow})\n")
+    view = 'lambda request: print("begun") or __import__("time").sleep(12) or HttpResponse("finished")'
+    urls.write_text(f"{urls.read_text()}\nfrom django.http import HttpResponse\nurlpatterns += [path('slow/', {view})]\n")
     prod.sh("make up")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(requests.get, f"{prod.url}/slow/", timeout=30)
-        time.sleep(1)  # so that the request is under way
+        until(lambda: "begun" in sh(f"docker logs {prod.name}-django"), 20)
         sh(f"docker stop {prod.name}-django")
         assert (answer.result().status_code, answer.result().text) == (200, "finished")
     assert prod.container("frontend")["State"]["ExitCode"] == 0

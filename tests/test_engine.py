@@ -1,5 +1,6 @@
 """The private engine (tests/engine), and the images that the examples stand on: official, or stand-ins of ours."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -140,7 +141,7 @@ def traces():
         *sh(f"{program} -S; {program} -t nat -S").splitlines(),
         *(path.name for path in Path("/run").iterdir()),
         *sh("cut -d' ' -f2 /proc/self/mounts").splitlines(),
-        *(str(path) for path in Path("/sys/fs/cgroup").glob("**/docker-examples-*") if path.is_dir()),
+        *(folder for folder, *_ in os.walk("/sys/fs/cgroup") if "/docker-examples-" in folder),
         *sh("ps -eo args | grep [d]ockerd; ps -eo args | grep [c]ontainerd").splitlines(),
     }
 
@@ -155,6 +156,13 @@ def processes(run):
         except OSError:
             pass
     return found
+
+
+def kill_engine(run):
+    """Kill all of an engine's processes at once."""
+    for pid in processes(run):
+        with contextlib.suppress(ProcessLookupError):  # one may have ended with another: containerd does with dockerd
+            os.kill(pid, signal.SIGKILL)
 
 
 @private
@@ -178,8 +186,7 @@ def test_a_killed_engine_starts_again_and_clean_leaves_nothing(tmp_path, name, p
         marks = [run.name.removeprefix("docker-examples-"), f" {pool}", f"br-{network[:12]}"]
         assert all(any(mark in line for line in traces()) for mark in marks)  # the search works
         sh(f"{docker} run -d --init --name kept --restart always --network other {SLIM} sleep 600", env=environment)
-        for pid in processes(run):
-            os.kill(pid, signal.SIGKILL)
+        kill_engine(run)
         (run / "docker.pid").write_text("1")  # as if another program had got the dead engine's pid
         assert subprocess.run(start, env=environment, stdout=subprocess.PIPE, text=True).stdout.strip() == str(run)
         assert sh(f"{docker} container inspect -f '{{{{.State.Status}}}}' kept", env=environment) == "running"
@@ -198,7 +205,11 @@ def test_a_killed_engine_starts_again_and_clean_leaves_nothing(tmp_path, name, p
 
 def namespaces():
     """Return the network namespaces that processes are in."""
-    return {os.readlink(path) for path in Path("/proc").glob("[0-9]*/ns/net") if os.path.lexists(path)}
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/ns/net"):
+        with contextlib.suppress(OSError):  # a process that ends meanwhile
+            found.add(os.readlink(path))
+    return found
 
 
 @private
@@ -218,8 +229,8 @@ def test_the_nodes_of_a_swarm_start_again_and_clean_leaves_nothing_of_them(tmp_p
         until(lambda: sh(states) == "node-1 Ready\nnode-2 Ready", 30)
         mark = first.parent.name.removeprefix("docker-examples-")
         assert f"den{mark}-2" in traces() and len(namespaces() - before) == 2  # it can be seen
-        for pid in [*processes(first), *processes(first.parent / "node-2")]:
-            os.kill(pid, signal.SIGKILL)
+        kill_engine(first)
+        kill_engine(first.parent / "node-2")
         subprocess.run([*start, "3", str(folder)], env=environment, stdout=subprocess.DEVNULL, check=True)
         until(lambda: sh(states) == "node-1 Ready\nnode-2 Ready\nnode-3 Ready", 60)
     finally:

@@ -67,7 +67,8 @@ def test_make_run_leaves_a_strangers_container_alone(place, name, port, folder):
 def test_stops_by_its_signal_with_exit_code_0(place, name):
     sh(f"docker build -t {name} .", cwd=place)
     sh(f"docker run -d --name {name} {name}")
-    sh(f"until docker exec {name} python -c 'import socket; socket.create_connection((\"127.0.0.1\", 8080))'; do sleep 0.1; done")
+    ask = "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080')"
+    sh(f'until docker exec {name} python -c "{ask}"; do sleep 0.1; done')
     assert exit_code(name) == "0"
 
 

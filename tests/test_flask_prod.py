@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,6 +19,7 @@ def slow():
     """Take five seconds, as a long request does."""
     import time
 
+    print("begun", flush=True)
     time.sleep(5)
     return "finished"
 
@@ -67,7 +67,7 @@ def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(url, name):
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(sh, f"docker wait {name}")
         slow = pool.submit(requests.get, f"{url}/slow", timeout=30)
-        time.sleep(1)  # so that the request is under way
+        until(lambda: "begun" in sh(f"docker logs {name}"), 20)
         sh(f"docker stop {name}")
         assert (slow.result().status_code, slow.result().text) == (200, "finished")
         assert waiting.result() == "0"
@@ -106,8 +106,8 @@ def test_production_has_the_versions_of_the_dev_lock(folder):
 def test_a_stop_while_the_workers_are_still_starting_ends_with_exit_code_0(folder, name, tmp_path):
     mine = copy(folder, tmp_path)
     source = mine / "flaskapp.py"
-    source.write_text(f"import time\n\ntime.sleep(60)\n{source.read_text()}")
+    source.write_text(f"import time\n\nprint('begun', flush=True)\ntime.sleep(60)\n{source.read_text()}")
     sh(f"docker build -q --target prod -t {name} .", cwd=mine)
     sh(f"docker run -d --name {name} {name}")
-    until(lambda: "Spawning worker-2" in sh(f"docker logs {name}"), 20)
+    until(lambda: sh(f"docker logs {name}").count("begun") == 2, 20)
     assert exit_code(name) == "0"

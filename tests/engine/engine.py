@@ -343,6 +343,14 @@ def busybox(*command):
     run(ROOT / "bin/busybox", *command)
 
 
+def control_groups(group):
+    """Return the folders of a control group and of those within, of every controller; each one stands behind its parent.
+
+    By os.walk, because glob fails where a folder goes away meanwhile.
+    """
+    return [folder for folder, *_ in os.walk("/sys/fs/cgroup") if f"/{group}/" in f"{folder}/"]
+
+
 def leftovers(folder=RUN, group=CGROUP):
     """Return the pids of this engine's processes: those that name its run folder, and all in its control groups.
 
@@ -356,9 +364,9 @@ def leftovers(folder=RUN, group=CGROUP):
             engine = os.path.basename(words[0] if words else b"").startswith((b"dockerd", b"containerd"))
             if engine and any(word.startswith(bytes(folder) + b"/") for word in words):
                 pids.add(int(entry.name))
-    for listing in Path("/sys/fs/cgroup").glob(f"**/{group}/**/cgroup.procs"):
+    for inner in control_groups(group):
         with contextlib.suppress(OSError):
-            pids.update(map(int, listing.read_text().split()))
+            pids.update(map(int, Path(inner, "cgroup.procs").read_text().split()))
     return pids - {0}
 
 
@@ -377,10 +385,9 @@ def kill(folder, group):
 def sweep():
     """Remove what an engine leaves behind outside its cache, in whatever state it was killed."""
     kill(RUN, CGROUP)
-    for group in sorted(Path("/sys/fs/cgroup").glob(f"**/{CGROUP}"), key=str):
-        for folder, *_ in os.walk(group, topdown=False):  # it minds no folder that goes away meanwhile
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+    for folder in reversed(control_groups(CGROUP)):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
     sweep_network()
     for line in Path("/proc/self/mounts").read_text().splitlines():
         if line.split()[1].startswith(f"{RUN}/"):

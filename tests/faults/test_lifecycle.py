@@ -1,7 +1,6 @@
 """`up` and `down` out of order, and an engine that is stopped, killed or power-cut: what is there in the end."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ADMIN_CANARY, Project, answers, figure, kill, sh, until
 from test_django import log_in
-from test_engine import ENGINE, POSTGRES, SLIM, bare, private, processes
+from test_engine import ENGINE, POSTGRES, SLIM, bare, kill_engine, private, processes
 
 
 def begin(project, target):
@@ -94,8 +93,7 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
             )  # fmt: skip
 
         def power_cut():
-            for pid in processes(run):
-                os.kill(pid, signal.SIGKILL)
+            kill_engine(run)
             subprocess.run(start, env=environment, stdout=subprocess.PIPE, check=True)
 
         for fault in (stopped, killed_alone, power_cut):

@@ -21,9 +21,9 @@ def connect(dsn, **options):
     """Return a new connection to PostgreSQL.
 
     After a crash of one of its processes PostgreSQL says for a moment that it is recovering: that is waited for, instead of
-    failing the request. Raises OperationalError where there is no connection, or after 1.5 seconds of such words.
+    failing the request. Raises OperationalError where there is no connection, or after four seconds of such words.
     """
-    deadline = time.monotonic() + 1.5
+    deadline = time.monotonic() + 4
     while True:
         try:
             return psycopg2.extensions.connection(dsn, **options)
