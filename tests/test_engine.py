@@ -265,7 +265,7 @@ def test_make_engine_gives_a_shell_the_engine():
 
 @pytest.mark.parametrize("folder", [".", "01-docker-flask", "02-docker-flask-alpine", "03-docker-compose-django"])
 def test_help_starts_no_engine(folder, tmp_path):
-    for command in ("make", "make help", "make -n up run"):
+    for command in ("make", "make help", "make -n up run", "make stack-ps"):
         sh(command, cwd=ROOT / folder, env=bare(tmp_path), ok=None)
     assert not (tmp_path / "a cache").exists()
 
