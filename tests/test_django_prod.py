@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -121,10 +120,11 @@ def test_two_hundred_clients_hold_no_more_connections_than_workers_times_threads
         answers = [clients.submit(visit, number) for number in range(1000)]
         while not all(answer.done() for answer in answers):
             # Counted where they are opened: PostgreSQL lists one for a moment longer than Django has it. 1538 is 5432, 01 open.
-            seen.append(len(re.findall(r":1538 01 ", shop.sh("docker compose exec -T frontend cat /proc/net/tcp"))))
+            # Twice, because the file is no snapshot: one that is closed while it is read may be in it, beside its successor.
+            twice = shop.sh("docker compose exec -T frontend sh -c 'cat /proc/net/tcp; echo again; cat /proc/net/tcp'")
+            seen.append(min(len(re.findall(r":1538 01 ", once)) for once in twice.split("again")))
     assert {answer.result() for answer in answers} == {(200, True)}
-    # The file is no snapshot: one that is closed while it is read, and the one that follows it, may both be in it.
-    assert 0 < statistics.median_high(seen) <= 8 and max(seen) <= 16
+    assert 0 < max(seen) <= 8
 
 
 def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(prod):

@@ -27,7 +27,7 @@ def workers(site):
 
 def test_the_main_process_of_the_web_server_is_killed(site):
     kill(site.container("frontend")["State"]["Pid"])
-    taken = until(lambda: answers(login(site)), limit=20)  # what it takes is in the README; a machine under load takes longer
+    taken = until(lambda: answers(login(site)), limit=4)
     assert site.container("frontend")["RestartCount"] == 1
     figure("kill -9 of the web server", f"200 after {taken:.1f} s")
 
@@ -58,7 +58,7 @@ def test_the_postmaster_is_killed_under_a_write_load(site):
         back = until(lambda: any(began > killed for began, _ in load.acknowledged), limit=30)
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
-    assert site.container("frontend")["State"]["StartedAt"] == started
+    assert back < 3 and site.container("frontend")["State"]["StartedAt"] == started
     figure(
         "kill -9 of the postmaster under a write load",
         f"{len(load.acknowledged)} acknowledged writes, all there; first one after {back:.1f} s",
