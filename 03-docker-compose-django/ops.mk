@@ -1,6 +1,6 @@
 # The rarer operations, and production; the Makefile includes this file.
 LIFECYCLE      ?= dev
-POSTGRES_IMAGE ?= postgres:17-trixie
+POSTGRES_IMAGE ?= postgres:18-trixie
 PYTHON_IMAGE   ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 
 .PHONY: data here manage watch check backup restore db-password lock clean stack-up stack-down stack-ps scale always

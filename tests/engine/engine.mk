@@ -1,6 +1,7 @@
 # Where a Docker Engine answers this file does nothing; where none does it starts a private one for the targets below
-# (see engine.py). Every Makefile of the examples includes it, if it is there; it also brings three targets of its own.
-ENGINE_PY := python3 "$(dir $(lastword $(MAKEFILE_LIST)))engine.py"
+# (the Python package beside it). Every Makefile of the examples includes it, if it is there; it also brings three targets.
+# -B, because as root Python would leave files in somebody else's checkout.
+ENGINE_PY := cd "$(dir $(lastword $(MAKEFILE_LIST))).." && python3 -B -m engine
 
 # NODES=3 gives a Swarm of so many private engines, and the first one's name: for 03-docker-compose-django/stack.yaml.
 # Targets that need no engine, that deal with the private one themselves, or that want a Swarm, which a private one would hide.

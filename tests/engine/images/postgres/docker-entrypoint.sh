@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The ENTRYPOINT of the postgres:17-trixie stand-in, called with the container's command: prepares an empty PGDATA, then
+# The ENTRYPOINT of the stand-in for postgres:18-trixie (and 17), called with the container's command: prepares an empty PGDATA, then
 # becomes the server. Faithful to the official one in its weakness too: a killed first start leaves a half-made database.
 set -eo pipefail # no -u: scripts in /docker-entrypoint-initdb.d run in this shell too
 
@@ -32,6 +32,20 @@ make_folders() {
         find "$PGDATA" /var/run/postgresql ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} \
             ! -user postgres -exec chown postgres {} +
     fi
+}
+
+# From 18 on PGDATA is elsewhere by default: data of an older image, or a mount where those had it, would be overlooked.
+check_old_place() {
+    local old found=()
+    [[ $PGDATA == "/var/lib/postgresql/$PG_MAJOR/docker" ]] || return 0
+    for old in /var/lib/postgresql /var/lib/postgresql/data /var/lib/postgresql/*/docker; do
+        [[ ! -s $old/PG_VERSION ]] || found+=("$old")
+    done
+    if ((${#found[@]} == 0)) && mountpoint -q /var/lib/postgresql/data; then
+        found=("/var/lib/postgresql/data (a mount)")
+    fi
+    ((${#found[@]} == 0)) || die "PostgreSQL $PG_MAJOR keeps its data in $PGDATA, but there is something in ${found[*]}:" \
+        "mount a volume on /var/lib/postgresql, and take the data over by pg_upgrade or by pg_dump"
 }
 
 check_settings() {
@@ -119,6 +133,7 @@ fi
 if [[ -s $PGDATA/PG_VERSION ]]; then
     say "$PGDATA holds a database already: skipping initialization, the POSTGRES_ variables have no effect"
 else
+    check_old_place
     check_settings
     make_cluster "${@:2}"
     fill_database "${@:2}"

@@ -1,0 +1,80 @@
+"""The command line: start (prints the engine's run folder), stop, clean. One call at a time; engine.mk calls it."""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import sys
+
+from .commands import die, say
+from .daemon import answers, launch, stop, sweep
+from .nodes import launch_nodes
+from .packages import require_machine, unpack
+from .places import CACHE, PROGRAMS, RUN, node
+from .stand_ins import needed, provide
+
+
+def start(folders, nodes=0):
+    """Start the private engine unless it answers, with the images these folders need; print its run folder.
+
+    With nodes: a Swarm of so many besides, and the run folder of its first one.
+    """
+    named = re.fullmatch(r"unix://(/run/docker-examples-\w+(/node-\d+)?)/docker.sock", os.environ.get("DOCKER_HOST", ""))
+    if named and named[1] != str(RUN) and not nodes and answers(f"{named[1]}/docker.sock"):
+        print(named[1])  # another engine, which this shell was given: take it as it is
+        return
+    release, mirror = require_machine()
+    with alone():
+        # Without its programs (somebody emptied the cache) a running engine is of no use.
+        if not (answers() and PROGRAMS.exists()):
+            say("No Docker Engine answers: starting a private one (`make engine-down` stops it).")
+            say('  To type docker yourself: eval "$(make -s engine)"')
+            unpack(release, mirror)
+            sweep()
+            launch()
+        provide(needed(folders), mirror)
+        if nodes:
+            launch_nodes(nodes)
+    print(node(1) if nodes else RUN)
+
+
+def clean():
+    """Stop the private engine and remove all that it left, images and containers included."""
+    if RUN.exists() and not PROGRAMS.exists():
+        unpack(*require_machine())  # somebody emptied the cache: without its programs its network could not be removed
+    stop()
+    shutil.rmtree(CACHE)
+
+
+@contextlib.contextmanager
+def alone():
+    """Let one call at a time do what stands inside; the next one waits."""
+    path = RUN.with_suffix(".lock")
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever had it may have removed the file: then a later call would not wait for us.
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                CACHE.mkdir(parents=True, exist_ok=True)
+                yield
+                return
+
+
+def main():
+    """Run one command."""
+    match sys.argv[1:]:
+        case ["start", "--nodes", number, *folders]:
+            start(folders, int(number) if re.fullmatch("[1-9]", number) else die(f"NODES={number}: from 1 to 9"))
+        case ["start", *folders]:
+            start(folders)
+        case [("stop" | "clean") as command]:
+            if RUN.exists() or CACHE.exists():
+                with alone():
+                    {"stop": stop, "clean": clean}[command]()
+                    RUN.with_suffix(".lock").unlink()
+        case _:
+            die("usage: python3 -m engine start [--nodes N] [FOLDER ...] | stop | clean")
+
+
+main()

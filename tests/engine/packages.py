@@ -1,0 +1,98 @@
+"""What is downloaded: Docker Engine from Debian's packages, unpacked into the cache. __main__.py calls it."""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+
+from .commands import die, output, run, say
+from .places import CACHE, OLDEST, PROGRAMS, RELEASE, SOCKET
+
+# These need only a libc that Debian 12 has too; runc and iptables must come from the machine's own release.
+ENGINE_PACKAGES = [
+    *"docker.io docker-cli docker-compose docker-buildx containerd".split(),
+    "tini" if RELEASE == OLDEST else "tini-static",  # where `docker run --init` finds docker-init
+]
+OWN_PACKAGES = (
+    "runc libseccomp2 busybox-static mmdebstrap iptables libxtables12 libip4tc2 libip6tc2 libnftnl11 libmnl0"
+    " libnetfilter-conntrack3 libnfnetlink0"
+).split()
+# A mirror of the testing release can be some days behind the date in its own list. APT still checks the signature.
+VALID_UNTIL = 'Acquire::Check-Valid-Until "false";'
+
+
+def require_machine():
+    """End with a clear line where a private engine cannot run; return (release, mirror) of this Debian."""
+    get_docker = "install Docker instead (https://docs.docker.com/get-docker/), start it, and run the same command again"
+    if sys.platform != "linux" or not shutil.which("apt-get"):
+        die(f"no Docker Engine answers, and the private one needs Debian 12 or 13: {get_docker}")
+    if os.geteuid() != 0:
+        die(f"no Docker Engine answers, and the private one needs root (you are uid {os.geteuid()}): use sudo, or {get_docker}")
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        named = os.environ.get(name)
+        if named and named != f"unix://{SOCKET}" and not named.startswith("unix:///run/docker-examples-"):
+            die(f"{name}={named} does not answer: start that engine, or `unset {name}` to use a private one")
+    # What apt would fetch, asked without fetching: it knows the machine's mirror, this file need not.
+    for uri in re.findall(r"'(\S+)'", output("apt-get", "update", "--print-uris")):
+        if found := re.fullmatch(r"(.*/debian/)dists/(bookworm|trixie)/InRelease", uri):
+            return found[2], found[1]
+    return die(f"no Docker Engine answers, and the private one finds no Debian 12 or 13 in APT's sources: {get_docker}")
+
+
+def choose(madison):
+    """Return [(package, release)] for the engine, from the lines of `apt-cache madison`.
+
+    The testing release moves: where it lacks a package, the oldest engine's release has one that works too.
+    """
+    there = {tuple(re.split(r"[ |]+", line.strip())[i] for i in (0, 3)) for line in madison.splitlines() if line.count("|") == 2}
+    chosen = []
+    for name in ENGINE_PACKAGES:
+        release = RELEASE if (name, f"{RELEASE}/main") in there else OLDEST
+        if release != RELEASE:
+            say(f"  engine: Debian {RELEASE} has no {name} now: taking the one of {release}")
+        chosen.append((name, release))
+    return chosen
+
+
+def unpack(own_release, mirror):
+    """Download the engine's packages and unpack them into PROGRAMS, with an APT state of our own."""
+    if PROGRAMS.exists():
+        return
+    say("  engine: downloading and unpacking Docker Engine from Debian's packages (90 MB)")
+    apt, fresh = CACHE / "apt", CACHE / "engine.new"
+    for folder in (apt, fresh):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in ("lists/partial", "cache/archives/partial", "debs"):
+        (apt / folder).mkdir(parents=True)
+    keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    releases = sorted({RELEASE, OLDEST, own_release})
+    (apt / "sources.list").write_text("".join(f"deb [signed-by={keys}] {mirror} {name} main\n" for name in releases))
+    (apt / "apt.conf").write_text(VALID_UNTIL)
+    places = {
+        "Dir::State": apt,
+        "Dir::State::Lists": apt / "lists",
+        "Dir::State::status": "/dev/null",
+        "Dir::Cache": apt / "cache",
+        "Dir::Etc::SourceList": apt / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "APT::Sandbox::User": "root",
+    }
+    options = ["-c", apt / "apt.conf", *(word for key, value in places.items() for word in ("-o", f"{key}={value}"))]
+    run("apt-get", "-q", *options, "update")
+    wanted = choose(output("apt-cache", *options, "madison", *ENGINE_PACKAGES))
+    wanted += [(name, own_release) for name in OWN_PACKAGES]
+    run("apt-get", "-q", *options, "download", *(f"{name}/{release}" for name, release in wanted), cwd=apt / "debs")
+    for package in sorted((apt / "debs").iterdir()):
+        run("dpkg-deb", "-x", package, fresh)
+    if not shutil.which("iptables"):
+        for name in ("iptables", "ip6tables"):
+            wrapper = fresh / "usr/sbin" / name
+            libraries = shlex.quote(f"{PROGRAMS}/usr/lib/{os.uname().machine}-linux-gnu")
+            wrapper.write_text(
+                f"#!/bin/sh\nLD_LIBRARY_PATH={libraries} XTABLES_LIBDIR={libraries}/xtables"
+                f' exec {shlex.quote(str(PROGRAMS))}/usr/sbin/xtables-nft-multi {name} "$@"\n'
+            )
+            wrapper.chmod(0o755)
+    shutil.rmtree(apt)
+    fresh.rename(PROGRAMS)  # last, so that an interrupted run leaves nothing that looks finished
