@@ -16,7 +16,9 @@ alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) PORT=$(AL
 django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX)
 
-# Brings a Docker Engine where none answers; and the targets engine, engine-down, engine-clean.
+# Brings a Docker Engine where none answers; and the targets engine, engine-down, engine-clean. `up` leaves that to each folder,
+# so that Flask answers while the images of the others are still to be made.
+ENGINE_FREE := up
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
@@ -26,7 +28,9 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
 
 up: secrets ## Build and start the three examples, and say where they answer
-	@{ $(flask) run && $(alpine) run && $(django) up; } || { echo "In this folder, other names and ports are given like this:" \
+	@{ $(flask) run && $(django) up && echo && \
+	  echo "Flask and Django answer. Now Flask on Alpine; where its base image must be compiled first, that takes two minutes." && \
+	  $(alpine) run; } || { echo "In this folder, other names and ports are given like this:" \
 	  "make up SUFFIX=2 FLASK_PORT=9081 ALPINE_PORT=9082 DJANGO_PORT=9083 DB_PORT=9084" >&2; exit 1; }
 	@echo
 	@echo "  Flask            http://localhost:$(FLASK_PORT)"

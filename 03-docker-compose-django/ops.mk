@@ -42,7 +42,13 @@ always:
 # Is what lies in the data folder whole, and of this PostgreSQL's major version? Asked in backend's own image, because the files
 # belong to its user. A first start that was interrupted leaves none of the databases that somebody made: those are numbered
 # from 16384 (only POSTGRES_DB=postgres needs none, and cannot be told). While a first start goes on, PostgreSQL does not answer on the container's address yet: nothing is asked then.
+# Until PostgreSQL 18 production had its data in the root of the volume: then it moves, PG_VERSION last, so that an interrupted
+# move goes on.
 define look_at_data
+cd /var/lib/postgresql; if [ -s PG_VERSION ]; then \
+  mkdir -p -m 700 "$$PGDATA" && find . -mindepth 1 -maxdepth 1 ! -name PG_VERSION ! -name "$${PGDATA##*/}" -exec mv -t "$$PGDATA" {} + && \
+  mv PG_VERSION "$$PGDATA" && echo "moved the database to $$PGDATA, in the same volume" || exit; \
+fi; \
 cd "$$PGDATA" 2>/dev/null && test -n "$$(ls -A)" || exit 0; \
 made=$$(cat PG_VERSION 2>/dev/null); \
 if [ -n "$$made" ] && [ "$$made" != "$$PG_MAJOR" ]; then \

@@ -5,7 +5,7 @@ ENGINE_PY := cd "$(dir $(lastword $(MAKEFILE_LIST))).." && python3 -B -m engine
 
 # NODES=3 gives a Swarm of so many private engines, and the first one's name: for 03-docker-compose-django/stack.yaml.
 # Targets that need no engine, that deal with the private one themselves, or that want a Swarm, which a private one would hide.
-ENGINE_FREE := help browse secrets doctor engine-down engine-clean stack-up stack-down stack-ps scale
+ENGINE_FREE += help browse secrets doctor engine-down engine-clean stack-up stack-down stack-ps scale
 
 # Not with `make -n`, which only shows what would run. (The first word of MAKEFLAGS holds the one-letter options.)
 ifeq (,$(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))

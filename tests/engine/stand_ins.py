@@ -22,9 +22,9 @@ STAND_INS = {
     "python:3.14-alpine3.24": "python-alpine",
 }
 # PostgreSQL 17 is for one test, in whose folder it is named: data of an older major version.
-STAND_INS_OF_TESTS = {"postgres:17-trixie": "postgres"}
+STAND_INS_OF_TESTS = {"postgres:17": "postgres"}
 OLD_PLACE = "/var/lib/postgresql/data"
-BUILD_ARGS = {"postgres:17-trixie": {"DEBIAN": OLDEST, "PG_MAJOR": "17", "PGDATA": OLD_PLACE, "VOLUME": OLD_PLACE}}
+BUILD_ARGS = {"postgres:17": {"DEBIAN": OLDEST, "PG_MAJOR": "17", "PGDATA": OLD_PLACE, "VOLUME": OLD_PLACE}}
 DEBIAN = "docker-examples-debian"  # what the stand-ins are built from; its tag is the release
 # How APT says that the release has no such package.
 NO_PACKAGE = re.compile(r"E: (?:Unable to locate package|Package|Unable to find a source package for) '?([\w.+-]+?)'?(?:$| has no )")
