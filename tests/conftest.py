@@ -1,11 +1,13 @@
 """What the tests share: a shell, names and ports of their own, copies of the folders. Run by `make test`."""
 
+import gzip
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import time
 import uuid
 from pathlib import Path
@@ -76,6 +78,22 @@ def exit_code(name):
     """Type `docker stop`; return the exit code with which the container ended."""
     sh(f"docker stop {name}")
     return sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}")
+
+
+def count_in_image(image, words):
+    """Return {word: how often it is in the layers of an image}, by `docker save`; Engine 29's image store compresses layers."""
+    found = dict.fromkeys(words, 0)
+    with (
+        subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as save,
+        tarfile.open(fileobj=save.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            data = archive.extractfile(member).read() if member.isfile() else b""
+            if data.startswith(b"\x1f\x8b"):
+                data = gzip.decompress(data)
+            for word in words:
+                found[word] += data.count(word.encode())
+    return found
 
 
 GIVEN = set()  # the ports that free_port returned: none is for two
@@ -157,6 +175,16 @@ def name():
     yield word
     sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v", ok=None)  # one may be on its way out (--rm)
     sh(f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{word}*' | xargs -r docker image rm -f")
+
+
+@pytest.fixture(scope="session")
+def postgres_17(tmp_path_factory):
+    """Return the name of PostgreSQL 17's image, for data of an older version. A private engine builds a stand-in for it."""
+    folder = tmp_path_factory.mktemp("postgres-17")
+    (folder / "Dockerfile").write_text("FROM postgres:17\n")
+    if os.environ.get("DOCKER_HOST", "").startswith("unix:///run/docker-examples-"):
+        sh(f"python3 -B -m engine start '{folder}'", cwd=ROOT / "tests")
+    return "postgres:17"
 
 
 @pytest.fixture

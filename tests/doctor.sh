@@ -31,7 +31,7 @@ last_line() { printf '%s\n' "$1" | grep . | tail -n 1; }
 # at_least VERSION MAJOR MINOR PATCH, with a VERSION such as v2.26.1-4
 at_least() { echo "${1#v}" | awk -F . -v need="$((($2 * 1000 + $3) * 1000 + $4))" '{ exit ($1 * 1000 + $2) * 1000 + $3 < need }'; }
 
-# What tests/engine/engine.py asks for: here, make up starts a private engine.
+# What tests/engine asks for: here, make up starts a private engine.
 private_possible() {
   case "$DOCKER_HOST$DOCKER_CONTEXT" in ''|unix:///run/docker-examples-*) ;; *) return 1;; esac
   [ "$(id -u)" -eq 0 ] && command -v python3 >/dev/null && grep -qE '^VERSION_CODENAME=(bookworm|trixie)' /etc/os-release
@@ -39,7 +39,7 @@ private_possible() {
 
 # One that runs already is looked at like any other: make gives it to all targets but doctor, which must not start it.
 use_private() {
-  run=$(PYTHONPATH=tests/engine python3 -B -c "import engine; print(engine.RUN)")
+  run=$(PYTHONPATH=tests python3 -B -c "from engine.places import RUN; print(RUN)")
   export DOCKER_HOST="unix://$run/docker.sock" DOCKER_CONFIG="$run/config" PATH="$run/bin:$PATH"
 }
 

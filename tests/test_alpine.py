@@ -15,7 +15,7 @@ def test_the_folders_differ_only_in_the_lines_that_alpine_makes_different():
             lines = difflib.unified_diff(path.read_text().splitlines(), (ALPINE / path.name).read_text().splitlines(), n=0)
             changed[path.name] = [line for line in lines if line.startswith("+") and not line.startswith("+++")]
     words = {
-        "Dockerfile": ["flask-example:alpine", "alpine3.23", "adduser -D", "busybox", "wget"],
+        "Dockerfile": ["flask-example:alpine", "alpine3.24", "adduser -D", "busybox", "wget"],
         "Makefile": [":= alpine", ":= alpine-prod", "flask-alpine", "/bin/sh"],
     }
     for name, lines in changed.items():

@@ -12,7 +12,7 @@ import requests
 from conftest import DJANGO, ROOT, sh
 from test_flask import FOLDERS
 
-PYTHON = os.environ.get("PYTHON") or "3.13"
+PYTHON = os.environ.get("PYTHON") or "3.14"
 IMAGES = {folder: re.search("^ARG PYTHON_IMAGE=(.+)", (ROOT / folder / "Dockerfile").read_text(), re.M)[1] for folder in FOLDERS}
 POSTGRES = re.search(r"^POSTGRES_IMAGE \?= (.+)", (ROOT / DJANGO / "ops.mk").read_text(), re.M)[1]
 
@@ -27,7 +27,7 @@ def mirror(official, name):
 @pytest.mark.parametrize("lifecycle", ["dev", "prod"])
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_flask_runs_on_another_base_by_build_argument(folder, lifecycle, name, port):
-    base = mirror(IMAGES[folder].replace("3.13", PYTHON), name)
+    base = mirror(IMAGES[folder].replace("3.14", PYTHON), name)
     sh(f"make run LIFECYCLE={lifecycle} PYTHON_IMAGE={base} NAME={name} IMAGE={name} PORT={port}", cwd=ROOT / folder)
     assert "Flask is running" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
     assert sh(f"docker exec {name} printenv MIRROR") == "yes"
@@ -39,7 +39,7 @@ def test_flask_runs_on_another_base_by_build_argument(folder, lifecycle, name, p
 def test_django_runs_on_other_bases_by_build_argument(lifecycle, project, name):
     if lifecycle == "prod":
         project.production()
-    base, postgres = mirror(IMAGES[FOLDERS[0]].replace("3.13", PYTHON), name), mirror(POSTGRES, name)
+    base, postgres = mirror(IMAGES[FOLDERS[0]].replace("3.14", PYTHON), name), mirror(POSTGRES, name)
     project.sh(f"make up PYTHON_IMAGE={base} POSTGRES_IMAGE={postgres}")
     assert "Log in" in requests.get(f"{project.url}/admin/", timeout=5).text
     for service in ("frontend", "backend"):

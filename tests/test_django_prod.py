@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, sh, until
+from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, count_in_image, sh, until
 from test_django import log_in
 
 CANARIES = [POSTGRES_CANARY, KEY_CANARY, ADMIN_CANARY]
@@ -44,10 +44,9 @@ def test_no_container_has_a_secret_in_its_environment(shop):
 def test_no_secret_in_the_image(shop):
     image = f"{shop.name}-frontend:prod"
     assert not any(canary in sh(f"docker history --no-trunc {image}; docker image inspect {image}") for canary in CANARIES)
-    search = f"docker save {image} | tar -xO --wildcards '*' | grep -ac "
-    assert int(sh(search + "refuse_published_passwords", ok=None)) > 0  # the search works
-    for canary in CANARIES:
-        assert sh(search + canary, ok=None) == "0"
+    found = count_in_image(image, ["refuse_published_passwords", *CANARIES])
+    assert found.pop("refuse_published_passwords") > 0  # the search works
+    assert set(found.values()) == {0}
 
 
 @pytest.mark.parametrize("service", ["frontend", "backend"])
@@ -206,7 +205,7 @@ def external(prod, name):
         words = "-e POSTGRES_USER=appname -e POSTGRES_DB=appname_db -e POSTGRES_PASSWORD"
         environment = {**os.environ, "POSTGRES_PASSWORD": POSTGRES_CANARY}
         sh(
-            f"docker run -d --name {name} --network {prod.name}_default {words} {options} postgres:17-trixie {command}",
+            f"docker run -d --name {name} --network {prod.name}_default {words} {options} postgres:18-trixie {command}",
             env=environment,
         )
 
@@ -224,7 +223,7 @@ def test_an_external_database_leaves_backend_out(prod, external):
 
 def test_an_external_database_is_reached_over_tls_where_postgres_sslmode_asks(prod, external, name):
     make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=database -keyout /etc/tls.key -out /etc/tls.crt"
-    sh(f"docker build -q -t {name} -", input=f"FROM python:3.13-slim-trixie\nRUN {make}", stdin=None)
+    sh(f"docker build -q -t {name} -", input=f"FROM python:3.14-slim-trixie\nRUN {make}", stdin=None)
     made = prod.folder / "tls"
     made.mkdir()
     sh(f"docker run --rm -v '{made}:/made' {name} sh -c 'cp /etc/tls.* /made && chown 999 /made/tls.* && chmod 600 /made/tls.*'")

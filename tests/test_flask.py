@@ -58,9 +58,9 @@ def test_make_run_leaves_another_checkouts_container_alone(place, name, port, fo
 
 
 def test_make_run_leaves_a_strangers_container_alone(place, name, port, folder):
-    stranger = sh(f"docker run -d --name {name} python:3.13-slim-trixie python -c 'input()' < /dev/null")
+    stranger = sh(f"docker run -d --name {name} python:3.14-slim-trixie python -c 'input()' < /dev/null")
     printed = sh(f"make run NAME={name} PORT={port} IMAGE={name}-image", cwd=place, ok=False)
-    assert "belongs to python:3.13-slim-trixie" in printed
+    assert "belongs to python:3.14-slim-trixie" in printed
     assert sh(f"docker container inspect -f '{{{{.Id}}}}' {name}") == stranger
 
 

@@ -27,7 +27,7 @@ BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent.parent
 FLASK, ALPINE, DJANGO = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine", ROOT / "03-docker-compose-django"
 SWARM = ROOT / "tests/swarm"
-BASE = "python:3.13-slim-trixie"
+BASE = "python:3.14-slim-trixie"
 TITLES = {"flask": "Flask", "alpine": "Flask on Alpine"}
 # What is measured beside the examples, and its Django settings: the tutorial's way, and the usual alternative.
 OTHERS = {"tutorial": "codesolid_demo.settings", "gunicorn": "codesolid_demo.settings_whitenoise"}
@@ -151,7 +151,7 @@ class Stack:
     def empty(self):
         """Remove the data."""
         self.compose("down --volumes")
-        sh(f"docker run --rm -v '{self.folder}:/folder' postgres:17-trixie rm -rf /folder/data")
+        sh(f"docker run --rm -v '{self.folder}:/folder' postgres:18-trixie rm -rf /folder/data")
 
 
 def environment_file(folder, **changes):
@@ -174,7 +174,7 @@ def floor(folder):
     sh("docker network create bench-floor")
     try:
         run = f"docker run -d --init --network bench-floor {environment_file(folder)}"
-        sh(f"{run} --name bench-floor-db --network-alias backend --entrypoint sleep postgres:17-trixie 300")
+        sh(f"{run} --name bench-floor-db --network-alias backend --entrypoint sleep postgres:18-trixie 300")
         sh(f"{run} --name bench-floor-web -p 127.0.0.1::8000 bench-django-dev sleep 300")
         port = sh("docker port bench-floor-web 8000").split(":")[-1]
         inside = "until pg_isready -q -h 127.0.0.1; do sleep 0.02; done"
@@ -337,7 +337,7 @@ def rounds(number, folder):
 
     sh("docker network create bench-load")
     words = environment_file(folder, POSTGRES_REMOTE_HOST="bench-database", DJANGO_SETTINGS_MODULE="codesolid_demo.settings_prod")
-    sh(f"docker run -d --name bench-database --network bench-load {words} postgres:17-trixie")
+    sh(f"docker run -d --name bench-database --network bench-load {words} postgres:18-trixie")
     try:
         for turn in range(number):
             print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)

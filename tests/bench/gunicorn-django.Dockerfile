@@ -1,6 +1,6 @@
 # The usual alternative, as one finds it in many a template: python:slim, a script that waits for the database's port by netcat,
 # gunicorn with two workers of four threads, static files by whitenoise. bench.py builds it in 03-docker-compose-django.
-FROM python:3.13-slim-trixie
+FROM python:3.14-slim-trixie
 RUN apt-get update && apt-get install -y --no-install-recommends netcat-openbsd && rm -rf /var/lib/apt/lists/*
 RUN useradd -m myuser
 WORKDIR /app

@@ -1,6 +1,6 @@
 # The usual alternative, as one finds it in many a template: python:slim, pip, gunicorn with two workers of four threads. bench.py
 # builds it in 01-docker-flask.
-FROM python:3.13-slim-trixie
+FROM python:3.14-slim-trixie
 RUN useradd -m myuser
 WORKDIR /app
 COPY requirements.txt .

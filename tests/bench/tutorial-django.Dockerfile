@@ -1,5 +1,5 @@
 # The tutorial's way of 2022, written afresh with only the dead pins replaced; bench.py builds it in 03-docker-compose-django.
-FROM python:3.13-slim-trixie
+FROM python:3.14-slim-trixie
 RUN pip install --upgrade pip
 RUN apt-get -y update
 RUN apt-get -y upgrade

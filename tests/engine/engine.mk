@@ -10,7 +10,7 @@ ENGINE_FREE += help browse secrets doctor engine-down engine-clean stack-up stac
 # Not with `make -n`, which only shows what would run. (The first word of MAKEFLAGS holds the one-letter options.)
 ifeq (,$(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))
 ifneq (,$(filter-out $(ENGINE_FREE),$(or $(MAKECMDGOALS),help)))
-  # A private engine answers too, but may lack an image that this folder needs: engine.py sees to that (not on the nodes).
+  # A private engine answers too, but may lack an image that this folder needs: the package sees to that (not on the nodes).
   ENGINE_RUN := $(shell case "$$DOCKER_HOST" in (unix:///run/docker-examples-*) false;; \
     (*) docker version;; esac >/dev/null 2>&1 || $(ENGINE_PY) start $(if $(NODES),--nodes $(NODES)) "$(CURDIR)" || echo none)
   ifeq ($(ENGINE_RUN),none)

@@ -76,7 +76,7 @@ def test_the_disk_of_the_database_is_full(prod):
     started = prod.container("backend")["State"]["StartedAt"]
     load = Load(prod.url, ADMIN_CANARY)
     assert load.write("before")[1]
-    fill = "dd if=/dev/zero of=/var/lib/postgresql/data/filler bs=1M"
+    fill = "dd if=/dev/zero of=/var/lib/postgresql/filler bs=1M"
     assert "No space left" in prod.sh(f"docker compose exec -T backend {fill}", ok=False)
     with load:
         until(lambda: len(load.failed) > 20, limit=60)
@@ -85,7 +85,7 @@ def test_the_disk_of_the_database_is_full(prod):
     )
     assert "before" in prod.sql("select name from auth_group").splitlines()  # reads go on
     assert requests.get(f"{prod.url}/admin/", cookies=load.cookies, timeout=10).status_code == 200
-    prod.sh("docker compose exec -T backend rm /var/lib/postgresql/data/filler")
+    prod.sh("docker compose exec -T backend rm /var/lib/postgresql/filler")
     taken = until(lambda: load.write(f"after {time.time()}")[1], limit=10)
     assert load.lost(prod.sql("select name from auth_group").splitlines()) == set()
     assert prod.container("backend")["State"]["StartedAt"] == started
@@ -130,27 +130,51 @@ def test_a_kill_during_the_very_first_start_is_explained(project, lifecycle, aft
 
 
 @pytest.mark.parametrize("lifecycle", ["dev", "prod"])
-def test_data_of_another_major_version_is_named_before_anything_starts(project, lifecycle):
+def test_data_of_postgresql_17_is_named_before_anything_starts_and_that_way_carries_it_over(project, lifecycle, postgres_17):
     if lifecycle == "prod":
         project.production()
-    project.sh("make up")
-    version = '"$PGDATA/PG_VERSION"'
-    project.sh(f"docker compose exec -T backend sh -c 'echo 16 > {version}'")
+    project.sh(f"make up POSTGRES_IMAGE={postgres_17}")
+    project.sql("create table kept as select 42 as answer")
     project.sh("make down")
     printed = project.sh("make up", ok=False)
     make = "make" if lifecycle == "dev" else "make LIFECYCLE=prod"
-    assert "error: PostgreSQL 16 made this data, and 17 cannot read it" in printed
-    assert f"{make} up backup POSTGRES_IMAGE=postgres:16 && {make} clean up && {make} restore FILE=backups/..." in printed
+    assert "error: PostgreSQL 17 made this data, and 18 cannot read it" in printed
     assert sh(f"docker ps -aq --filter label=com.docker.compose.project={project.name}") == ""
-
-
-def test_the_way_that_is_named_carries_the_data_over(project):
-    project.sh("make up")
-    project.sql("create table kept as select 42 as answer")
-    file = project.sh("make up backup").splitlines()[-1].split()[-1]
-    project.sh("make clean up")
-    project.sh(f"make restore FILE={file}")
+    way = f"{make} up backup POSTGRES_IMAGE=postgres:17 && {make} clean up && {make} restore FILE=backups/..."
+    assert way in printed
+    for command in way.replace("backups/...", "$(ls backups/*.dump)").split(" && "):
+        project.sh(command, **({"input": "yes\n", "stdin": None} if " clean " in command else {}))
     assert project.sql("select answer from kept") == "42"
+    assert project.sql("show server_version").startswith("18")
+
+
+@pytest.mark.parametrize("image", ["", "postgres_17"], ids=["18", "17"])
+def test_productions_data_survives_down_and_up(prod, image, request):
+    if image:
+        prod.variables["POSTGRES_IMAGE"] = request.getfixturevalue(image)
+    prod.sh("make up")
+    prod.sql("create table kept as select 42 as answer")
+    prod.sh("make down")
+    prod.sh("make up")
+    assert prod.sql("select answer from kept") == "42"
+    named = [mount["Name"] for mount in prod.container("backend")["Mounts"] if mount["Type"] == "volume"]
+    assert f"{prod.name}_database" in named and len(named) == (2 if image else 1)  # 17 has a volume of its own, which stays empty
+
+
+def test_productions_data_in_its_old_place_is_found_again(prod, postgres_17):
+    file = prod.folder / "docker-compose.prod.yaml"
+    text = file.read_text()
+    old = text.replace("database:/var/lib/postgresql\n", "database:/var/lib/postgresql/data\n")
+    old = old.replace("PGDATA: /var/lib/postgresql/pgdata", "PGDATA: /var/lib/postgresql/data")
+    assert old != text
+    file.write_text(old)
+    prod.variables["POSTGRES_IMAGE"] = postgres_17
+    prod.sh("make up")
+    prod.sql("create table kept as select 42 as answer")
+    prod.sh("make down")
+    file.write_text(text)
+    assert "moved the database to /var/lib/postgresql/pgdata" in prod.sh("make up")
+    assert prod.sql("select answer from kept") == "42"
 
 
 @pytest.mark.parametrize("lifecycle", ["dev", "prod"])

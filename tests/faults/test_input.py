@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_django import PASSWORD, log_in
 from test_django_prod import get_config  # noqa: F401
 
-IMAGE = "python:3.13-slim-trixie"
+IMAGE = "python:3.14-slim-trixie"
 READ = "import json, os, sys; json.dump({key: value for key, value in os.environ.items() if key.startswith('K_')}, sys.stdout)"
 # Whatever a terminal can type without what the writer refuses.
 ACCEPTED = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="$\"'\\#`"), min_size=1, max_size=80)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,7 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
     environment, folder = bare(tmp_path), tmp_path / "no images"
     folder.mkdir()
     (folder / "Dockerfile").touch()
-    start = [sys.executable, str(ENGINE), "start", str(folder)]
+    start = [*ENGINE, "start", str(folder)]
     run = Path(subprocess.run(start, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
     try:
         sh(f"docker save {SLIM} {POSTGRES} | DOCKER_HOST=unix://{run}/docker.sock docker load")
@@ -76,7 +75,7 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
         one.sql("create table kept as select 42 as answer")
 
         def stopped():
-            subprocess.run([sys.executable, str(ENGINE), "stop"], env=environment, check=True)
+            subprocess.run([*ENGINE, "stop"], env=environment, check=True)
             subprocess.run(start, env=environment, stdout=subprocess.PIPE, check=True)
 
         def killed_alone():
@@ -104,4 +103,4 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
             figure(f"the engine {fault.__name__.replace('_', ' ')}", f"200 by itself {taken:.1f} s after it was there again")
         one.remove()
     finally:
-        subprocess.run([sys.executable, str(ENGINE), "clean"], env=environment, check=True)
+        subprocess.run([*ENGINE, "clean"], env=environment, check=True)

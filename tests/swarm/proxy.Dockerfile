@@ -1,5 +1,5 @@
 # The proxy that stands in for the routing mesh where the kernel has no IPVS; test_swarm.py builds it.
-FROM python:3.13-slim-trixie
+FROM python:3.14-slim-trixie
 RUN apt-get update && apt-get install -y --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*
 COPY nginx.conf /etc/nginx/nginx.conf
 CMD ["nginx", "-g", "daemon off;"]

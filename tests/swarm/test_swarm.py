@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import engine
+import engine.daemon
+import engine.places
 import pytest
 import requests
 from conftest import ADMIN_CANARY, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, copy, figure, free_port, sh, until
@@ -33,7 +34,7 @@ class Cluster:
     def __init__(self, base):
         """Start all of it; the stack has two replicas."""
         self.start_nodes()
-        pool = (engine.CACHE / "pool").read_text().removesuffix("0.0/16")
+        pool = (engine.places.CACHE / "pool").read_text().removesuffix("0.0/16")
         self.database, self.db_port, self.host = f"test-{secrets.token_hex(4)}", free_port(), f"{pool}255.254"
         self.addresses = {number: f"{pool}255.{number}" for number in NODES}
         self.folder = copy("03-docker-compose-django", base / "a clone")
@@ -50,7 +51,7 @@ class Cluster:
         self.set(POSTGRES_REMOTE_HOST=self.host, POSTGRES_PORT=self.db_port)
         values = base / "database.env"
         values.write_text(f"POSTGRES_USER=appname\nPOSTGRES_DB=appname_db\nPOSTGRES_PASSWORD={POSTGRES_CANARY}\n")
-        sh(f"docker run -d --name {self.database} --env-file '{values}' -p {self.host}:{self.db_port}:5432 postgres:17-trixie")
+        sh(f"docker run -d --name {self.database} --env-file '{values}' -p {self.host}:{self.db_port}:5432 postgres:18-trixie")
         sh("docker build -q --target prod -t swarm-shop:1 .", cwd=self.folder)
         sh("docker build -q -t swarm-shop:2 -", input="FROM swarm-shop:1\nENV RELEASE=2\n", stdin=None)
         sick = "FROM swarm-shop:1\nHEALTHCHECK --start-period=1s --retries=1 CMD false\n"
@@ -64,13 +65,13 @@ class Cluster:
     def start_nodes(self):
         """Start the nodes that do not run."""
         environment = {key: value for key, value in os.environ.items() if key != "DOCKER_HOST"}
-        start = [sys.executable, str(ROOT / "tests/engine/engine.py"), "start", "--nodes", str(len(NODES)), str(HERE)]
-        subprocess.run(start, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=200)
+        start = [sys.executable, "-B", "-m", "engine", "start", "--nodes", str(len(NODES)), str(HERE)]
+        subprocess.run(start, cwd=ROOT / "tests", env=environment, check=True, stdout=subprocess.DEVNULL, timeout=200)
 
     @staticmethod
     def socket(number):
         """Return the address of a node's engine."""
-        return f"unix://{engine.node(number)}/docker.sock"
+        return f"unix://{engine.places.node(number)}/docker.sock"
 
     def sh(self, command, number=1, **options):
         """Run a command line in the copied folder, at a node's engine."""
@@ -251,7 +252,7 @@ def test_a_node_that_is_killed_loses_nothing_and_its_replicas_are_soon_elsewhere
 
     with Load(cluster.url(other), ADMIN_CANARY) as load:
         load.wait_for_writes()
-        engine.kill(engine.RUN / killed, f"{engine.CGROUP}/{killed}")
+        engine.daemon.kill(engine.places.RUN / killed, f"{engine.places.CGROUP}/{killed}")
         assert not cluster.answers(int(killed[-1]))
         taken = until(elsewhere, limit)
         load.wait_for_writes()
