@@ -22,7 +22,7 @@ ENGINE_FREE := up
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help up down ps clean secrets doctor test test-faults test-swarm soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-oldest test-swarm soak bench pictures lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -82,6 +82,9 @@ test: .venv/pytest ## Run the tests: real containers, some minutes
 
 test-faults: .venv/pytest ## Run all fault tests: processes killed, the database away or full, the engine stopped
 	.venv/bin/pytest tests/faults $(ARGS)
+
+test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Docker that the README promises
+	sh tests/oldest.sh $(ARGS)
 
 test-swarm: .venv/pytest ## Three private engines as a Swarm: updates, scaling and a node's death under load
 	.venv/bin/pytest tests/swarm $(ARGS)

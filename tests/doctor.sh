@@ -66,8 +66,8 @@ check_engine() {
   verdict $? docker "$docker" "there is no docker command" \
     "https://docs.docker.com/get-docker/ (or, as root on Debian 12 or 13: eval \"\$(make -s engine)\")"
   case "$engine$said" in
-    yes*) version=$(last_line "$said"); at_least "$version" 25 0 0; verdict $? engine "version $version" \
-      "version $version is too old: 25 or later is needed" "https://docs.docker.com/engine/install/";;
+    yes*) version=$(last_line "$said"); at_least "$version" 26 1 0; verdict $? engine "version $version" \
+      "version $version is too old: 26.1 or later is needed" "https://docs.docker.com/engine/install/";;
     *"permission denied while"*|*"connect: permission denied"*) line no engine "permission denied on the engine's socket" \
       "sudo usermod -aG docker $(id -un) && newgrp docker" "https://docs.docker.com/engine/install/linux-postinstall/";;
     *) [ -z "$docker" ] || line no engine "$(last_line "$said")" "$(how_to_start)";;
@@ -80,8 +80,8 @@ check_plugins() {
     line -- plugins "Compose and buildx not looked at: they come with Docker"; return
   fi
   version=$(docker compose version --short 2>/dev/null)
-  at_least "$version" 2 24 4; verdict $? compose "version $version" \
-    "docker compose is ${version:-missing}: 2.24.4 or later is needed; docker-compose with a hyphen is not enough" \
+  at_least "$version" 2 26 0; verdict $? compose "version $version" \
+    "docker compose is ${version:-missing}: 2.26 or later is needed; docker-compose with a hyphen is not enough" \
     "https://docs.docker.com/compose/install/"
   version=$(docker buildx version 2>/dev/null | awk '{ print $2 }'); [ -n "$version" ]
   verdict $? buildx "version $version" "docker buildx is missing: RUN --mount needs it" \

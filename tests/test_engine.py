@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, copy, exit_code, sh, until
+from conftest import ROOT, copy, exit_code, sh
+from engine import packages, stand_ins
 
 ENGINE = [sys.executable, "-B", "-m", "engine"]  # in the environment that `bare` returns
 SLIM, ALPINE, POSTGRES = "python:3.14-slim-trixie", "python:3.14-alpine3.24", "postgres:18-trixie"
@@ -126,6 +127,21 @@ def test_stand_ins_say_what_they_are():
         assert sh(f"docker image inspect -f '{{{{index .Config.Labels \"docker-examples.stand-in\"}}}}' {name}")
 
 
+@private
+def test_a_package_that_debian_no_longer_has_is_named_with_the_file(tmp_path):
+    (tmp_path / "Dockerfile").write_text(f"FROM {stand_ins.DEBIAN}:forky\nRUN apt-get update && apt-get install -y python3.99\n")
+    with pytest.raises(SystemExit, match=r"Debian forky has no package python3\.99 .*/Dockerfile$"):
+        stand_ins.build("test-nothing", tmp_path, {})
+
+
+def test_an_engine_package_that_debian_testing_lacks_is_taken_from_debian_13(capsys):
+    first, *others = packages.ENGINE_PACKAGES
+    lines = "".join(f" {name} | 1:2 | http://mirror/debian forky/main amd64 Packages\n" for name in others)
+    chosen = dict(packages.choose(f"{lines} {first} | 1 | http://mirror/debian trixie/main amd64 Packages\n"))
+    assert chosen.pop(first) == "trixie" and set(chosen.values()) == {"forky"}
+    assert f"Debian forky has no {first} now: taking the one of trixie" in capsys.readouterr().err
+
+
 # The engine
 
 
@@ -206,42 +222,6 @@ def test_a_killed_engine_starts_again_and_clean_leaves_nothing(tmp_path, name, p
     finally:
         subprocess.run([*ENGINE, "clean"], env=environment, check=True)
     assert [line for line in traces() if any(mark in line for mark in marks)] == []
-    assert not list((tmp_path / "a cache").iterdir())
-
-
-def namespaces():
-    """Return the network namespaces that processes are in."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/ns/net"):
-        with contextlib.suppress(OSError):  # a process that ends meanwhile
-            found.add(os.readlink(path))
-    return found
-
-
-@private
-def test_the_nodes_of_a_swarm_start_again_and_clean_leaves_nothing_of_them(tmp_path):
-    environment, folder, before = bare(tmp_path), tmp_path / "no images", namespaces()
-    folder.mkdir()
-    (folder / "Dockerfile").touch()
-    start = [*ENGINE, "start", "--nodes"]
-    try:
-        first = Path(
-            subprocess.run(
-                [*start, "2", str(folder)], env=environment, stdout=subprocess.PIPE, text=True, check=True
-            ).stdout.strip()
-        )
-        docker = f"DOCKER_HOST=unix://{first}/docker.sock {first}/bin/docker"
-        states = f"{docker} node ls --format '{{{{.Hostname}}}} {{{{.Status}}}}'"
-        until(lambda: sh(states) == "node-1 Ready\nnode-2 Ready", 30)
-        mark = first.parent.name.removeprefix("docker-examples-")
-        assert f"den{mark}-2" in traces() and len(namespaces() - before) == 2  # it can be seen
-        kill_engine(first)
-        kill_engine(first.parent / "node-2")
-        subprocess.run([*start, "3", str(folder)], env=environment, stdout=subprocess.DEVNULL, check=True)
-        until(lambda: sh(states) == "node-1 Ready\nnode-2 Ready\nnode-3 Ready", 60)
-    finally:
-        subprocess.run([*ENGINE, "clean"], env=environment, check=True)
-    assert [line for line in traces() if mark in line] == [] and namespaces() <= before
     assert not list((tmp_path / "a cache").iterdir())
 
 
