@@ -77,7 +77,7 @@ doctor: ## Say what is missing or in the way: docker, an engine, Compose, ports,
 	@sh tests/doctor.sh $(FLASK_PORT) $(ALPINE_PORT) $(DJANGO_PORT) $(DB_PORT)
 
 test: .venv/pytest ## Run the tests: real containers, some minutes
-	.venv/bin/pytest tests -m "not slow and not alone" -n 4 --dist worksteal $(ARGS)
+	.venv/bin/pytest tests -m "not slow and not alone" -n 4 --dist loadgroup $(ARGS)
 	.venv/bin/pytest tests -m "not slow and alone" $(ARGS)
 
 test-faults: .venv/pytest ## Run all fault tests: processes killed, the database away or full, the engine stopped

@@ -46,7 +46,7 @@ always:
 # move goes on.
 define look_at_data
 cd /var/lib/postgresql; if [ -s PG_VERSION ]; then \
-  mkdir -p -m 700 "$$PGDATA" && find . -mindepth 1 -maxdepth 1 ! -name PG_VERSION ! -name "$${PGDATA##*/}" -exec mv -t "$$PGDATA" {} + && \
+  mkdir -p -m 700 "$$PGDATA" && find . -mindepth 1 -maxdepth 1 ! -name PG_VERSION ! -name "$${PGDATA##*/}" ! -name data -exec mv -t "$$PGDATA" {} + && \
   mv PG_VERSION "$$PGDATA" && echo "moved the database to $$PGDATA, in the same volume" || exit; \
 fi; \
 cd "$$PGDATA" 2>/dev/null && test -n "$$(ls -A)" || exit 0; \

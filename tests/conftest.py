@@ -151,12 +151,30 @@ def kill(pid):
     until(lambda: not os.path.exists(f"/proc/{pid}"), limit=10, pause=0.001)
 
 
+def workers(container):
+    """Return the pids of Granian's workers in a container, in order, as this machine counts them."""
+    lines = [line.split(None, 2) for line in sh(f"docker top {container} -eo pid,ppid,args").splitlines()[1:]]
+    pids = {pid for pid, _, _ in lines}
+    # Python 3.14 spawns the workers, and with them a process that only tidies up after them.
+    return sorted(int(pid) for pid, parent, command in lines if parent in pids and "resource_tracker" not in command)
+
+
 def answers(url, limit=5):
     """Return whether a page answers with 200 within `limit` seconds."""
     try:
         return requests.get(url, timeout=limit).status_code == 200
     except requests.RequestException:
         return False
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
+def pytest_collection_modifyitems(items):
+    """Give tests that share something that takes long to start to one worker of pytest-xdist (pytest calls this)."""
+    for item in items:
+        shared = next((name for name in ("reader", "shop", "running", "tools") if name in item.fixturenames), None)
+        if shared:
+            place = "" if shared == "running" else f"{item.path.stem}-"
+            item.add_marker(pytest.mark.xdist_group(f"{place}{shared}"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ROOT, copy, exit_code, kill, sh, until
+from conftest import ROOT, copy, exit_code, kill, sh, until, workers
 from test_flask import FOLDERS, PAGE
 
 pytestmark = pytest.mark.parametrize("folder", FOLDERS)
@@ -76,17 +76,10 @@ def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(url, name):
 def test_a_worker_that_dies_is_replaced_and_the_server_goes_on(url, name):
     before = workers(name)
     assert len(before) == 2
-    kill(int(before[0]))  # the engine runs on this machine: these are its own pids
+    kill(before[0])
     until(lambda: len(workers(name)) == 2 and before[0] not in workers(name), 10)
     assert len(workers(name)) == 2 and before[1] in workers(name)
     assert requests.get(url, timeout=5).text == PAGE
-
-
-def workers(name):
-    """Return the pids of a container's processes that have a parent in it, in order."""
-    top = sh(f"docker top {name} -eo pid,ppid").split()[2:]
-    parents = dict(zip(top[0::2], top[1::2], strict=True))
-    return sorted(pid for pid, parent in parents.items() if parent in parents)
 
 
 def test_the_number_of_workers_is_set_by_the_environment(folder, name):

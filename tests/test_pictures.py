@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="session")
-def image():
+def tools():
     """Yield the image with the browser and the drawing tools; Docker's build cache keeps it for the next run."""
     tag = f"test-pictures-{os.getpid()}"
     sh(f"docker build -q -t {tag} -f pictures/Dockerfile .", cwd=ROOT / "tests", timeout=1100)
@@ -31,11 +31,11 @@ def image():
 
 
 @pytest.fixture
-def draw(image, tmp_path):
+def draw(tools, tmp_path):
     """Return a function that runs one of the tools and returns the file with the picture that it printed."""
 
     def run(picture, tool, options=""):
-        sh(f"docker run --rm -i {options} {image} python {tool} > '{tmp_path / picture}'")
+        sh(f"docker run --rm -i {options} {tools} python {tool} > '{tmp_path / picture}'")
         return tmp_path / picture
 
     return run

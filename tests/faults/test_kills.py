@@ -3,9 +3,12 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import requests
-from conftest import ADMIN_CANARY, answers, figure, kill, sh, until
+from conftest import ADMIN_CANARY, answers, figure, kill, sh, until, workers
 from load import Load
+
+pytestmark = pytest.mark.alone
 
 
 def login(site):
@@ -18,13 +21,6 @@ def groups(site):
     return site.sql("select name from auth_group").splitlines()
 
 
-def workers(site):
-    """Return the pids of Granian's workers, as this machine counts them."""
-    lines = sh(f"docker top {site.name}-django -eo pid,ppid").splitlines()[1:]
-    pids = dict(line.split() for line in lines)
-    return [int(pid) for pid, parent in pids.items() if parent in pids]
-
-
 def test_the_main_process_of_the_web_server_is_killed(site):
     kill(site.container("frontend")["State"]["Pid"])
     taken = until(lambda: answers(login(site)), limit=4)
@@ -35,9 +31,9 @@ def test_the_main_process_of_the_web_server_is_killed(site):
 def test_a_worker_is_killed_under_load(site):
     with Load(site.url, ADMIN_CANARY, clients=8) as load:
         load.wait_for_writes()
-        victim, killed = workers(site)[0], time.monotonic()
+        victim, killed = workers(f"{site.name}-django")[0], time.monotonic()
         kill(victim)
-        until(lambda: len(workers(site)) == 2 and victim not in workers(site), limit=10)
+        until(lambda: len(workers(f"{site.name}-django")) == 2 and victim not in workers(f"{site.name}-django"), limit=10)
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
     # What was with it, or stood before its door: the other worker's requests went on meanwhile.
@@ -86,13 +82,13 @@ def test_a_worker_reaches_the_memory_limit(site):
     # Granian ends where one worker dies twice within 5.5 s, for Docker to start it anew: so begin with new ones.
     site.sh("docker compose restart frontend")
     until(lambda: answers(login(site)), limit=20)
-    before, started = workers(site), site.container("frontend")["State"]["StartedAt"]
+    before, started = workers(f"{site.name}-django"), site.container("frontend")["State"]["StartedAt"]
     with Load(site.url, ADMIN_CANARY) as load, ThreadPoolExecutor() as pool:
         load.wait_for_writes()
         eater = pool.submit(requests.get, f"{site.url}/eat/", timeout=60)
-        until(lambda: len(set(workers(site)) & set(before)) < 2, limit=60)
+        until(lambda: len(set(workers(f"{site.name}-django")) & set(before)) < 2, limit=60)
         assert eater.exception() is not None
-        until(lambda: len(workers(site)) == 2, limit=10)
+        until(lambda: len(workers(f"{site.name}-django")) == 2, limit=10)
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
     assert site.container("frontend")["State"]["StartedAt"] == started
