@@ -9,10 +9,10 @@ SUFFIX       ?=
 # From a mirror of Docker Hub, PYTHON_IMAGE and POSTGRES_IMAGE are given as in the folders; Alpine's Python under this name.
 ALPINE_IMAGE ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' 02-docker-flask-alpine/Dockerfile)
 
-flask  := $(MAKE) -C 01-docker-flask NAME=flask$(SUFFIX) PORT=$(FLASK_PORT) \
-          IMAGE=flask-example$(SUFFIX):$(if $(filter prod,$(LIFECYCLE)),prod,latest)
-alpine := $(MAKE) -C 02-docker-flask-alpine NAME=flask-alpine$(SUFFIX) PORT=$(ALPINE_PORT) \
-          IMAGE=flask-example$(SUFFIX):$(if $(filter prod,$(LIFECYCLE)),alpine-prod,alpine) PYTHON_IMAGE=$(ALPINE_IMAGE)
+flask  := $(MAKE) -C 01-docker-flask CONTAINER=flask$(SUFFIX) PORT=$(FLASK_PORT) \
+          IMAGE=flask-example$(SUFFIX):latest
+alpine := $(MAKE) -C 02-docker-flask-alpine CONTAINER=flask-alpine$(SUFFIX) PORT=$(ALPINE_PORT) \
+          IMAGE=flask-example$(SUFFIX):alpine PYTHON_IMAGE=$(ALPINE_IMAGE)
 django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX)
 
@@ -27,32 +27,32 @@ include tests/engine/engine.mk
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
 
-up: secrets ## Build and start the three examples, and say where they answer
-	@{ $(flask) run && $(django) up && echo && \
-	  echo "Flask and Django answer. Now Flask on Alpine; where its base image must be compiled first, that takes two minutes." && \
-	  $(alpine) run; } || { echo "In this folder, other names and ports are given like this:" \
-	  "make up SUFFIX=2 FLASK_PORT=9081 ALPINE_PORT=9082 DJANGO_PORT=9083 DB_PORT=9084" >&2; exit 1; }
+up: secrets ## Build and start the three examples; Flask answers first, Flask on Alpine last
+	$(flask) run
+	$(django) up
+	@echo
+	@echo "Flask and Django answer. Flask on Alpine is next: compiling its base image can take two minutes."
+	$(alpine) run
 	@echo
 	@echo "  Flask            http://localhost:$(FLASK_PORT)"
 	@echo "  Flask on Alpine  http://localhost:$(ALPINE_PORT)"
 	@echo "  Django           http://localhost:$(DJANGO_PORT)"
 	@echo "  Django's admin   http://localhost:$(DJANGO_PORT)/admin"
-	@echo "                   log in as $$(sed -n 's/^DJANGO_SUPERUSER=//p' secrets/secrets.txt); the password stands in" \
-	  "secrets/secrets.txt, behind DJANGO_SUPERUSER_PASSWORD"
+	@echo "  Log in with DJANGO_SUPERUSER and DJANGO_SUPERUSER_PASSWORD from secrets/secrets.txt."
 
 down: ## Stop the three examples; Django's data stays
-	@docker container inspect flask$(SUFFIX) >/dev/null 2>&1 && $(flask) kill || true
-	@docker container inspect flask-alpine$(SUFFIX) >/dev/null 2>&1 && $(alpine) kill || true
-	@test ! -f secrets/secrets.txt || $(django) down
+	-$(flask) kill
+	-$(alpine) kill
+	-$(django) down
 
 ps: ## List the containers of the three examples
-	@docker ps -a --filter label=docker-examples.folder
-	@test ! -f secrets/secrets.txt || $(django) --no-print-directory ps
+	docker ps --all --filter name='^flask$(SUFFIX)$$' --filter name='^flask-alpine$(SUFFIX)$$' \
+	  --filter name='^django$(SUFFIX)$$' --filter name='^03-docker-compose-django$(SUFFIX)-'
 
 clean: down ## Remove the containers, images, network and DATA of the three examples; secrets/ stays
-	@for tag in latest alpine prod alpine-prod; do image=flask-example$(SUFFIX):$$tag; \
-	  docker image inspect $$image >/dev/null 2>&1 && docker image rm $$image || true; done
-	@test ! -f secrets/secrets.txt || $(django) clean
+	-docker image rm flask-example$(SUFFIX):latest flask-example$(SUFFIX):latest-production \
+	  flask-example$(SUFFIX):alpine flask-example$(SUFFIX):alpine-production
+	-$(django) clean
 	rm -rf .venv
 
 secrets: secrets/secrets.txt ## Make secrets/secrets.txt with random passwords, unless it is there
@@ -105,7 +105,7 @@ pictures: .venv/pytest ## Make the pictures of .github/images anew; the chart is
 
 # checkov's own script cannot start in a checkout whose path has a space.
 lint: .venv/lint secrets ## Check the style of every file
-	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile tests/pictures/Dockerfile tests/engine/images/*/Dockerfile
+	.venv/bin/hadolint --config tests/hadolint.yaml */Dockerfile */production.Dockerfile tests/pictures/Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/python -m checkov.main --config-file tests/checkov.yaml
 	.venv/bin/python -m checkov.main --config-file tests/checkov-tests.yaml
 	.venv/bin/zizmor --offline --quiet --persona=auditor .github

@@ -113,9 +113,10 @@ check_hub() {
 # check_port no|-- PORT REMEDY
 check_port() {
   holder=$([ $engine != yes ] || docker ps --filter "publish=$2" \
-    --format '{{.Names}} {{.Label "docker-examples.folder"}}{{.Label "com.docker.compose.project.working_dir"}}' | head -n 1)
-  name=${holder%% *} folder=${holder#* }
-  if [ -n "$name" ] && [ "$(cd "$folder/.." && pwd -P)" = "$(pwd -P)" ]; then
+    --format '{{.Names}} {{.Image}} {{.Label "com.docker.compose.project.working_dir"}}' | head -n 1)
+  name=${holder%% *} folder=${holder#* * }
+  case "$holder" in "flask"*" flask-example"*) own=yes;; *) own=$([ "$(cd "${folder:-/}/.." && pwd -P)" = "$(pwd -P)" ] && echo yes);; esac
+  if [ -n "$name" ] && [ "$own" = yes ]; then
     line ok "port $2" "held by this project's own container $name"; return
   elif [ -n "$name" ]; then line "$1" "port $2" "taken by the container $name" "docker stop $name" "or $3"; return; fi
   curl -qs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$2/"

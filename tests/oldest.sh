@@ -29,4 +29,4 @@ docker info --format 'image store: {{.Driver}} {{.DriverStatus}}'
 sh smoke.sh
 cd ..
 .venv/bin/pytest tests/test_flask.py tests/test_flask_prod.py tests/test_alpine.py tests/test_django.py tests/test_django_ops.py \
-  tests/test_django_prod.py tests/test_images.py -m "not slow" -n 4 --dist loadgroup "$@"
+  tests/test_django_prod.py -m "not slow" -n 4 --dist loadgroup "$@"

@@ -37,7 +37,8 @@ fetch() {
   url=http://$(docker port "$1" | sed -n '1s/.* //p')$2 && shift 2 && curl -qfsS --noproxy '*' "$url" "$@"
 }
 
-page_is() { page=$(fetch "$1" /) && echo "$page" && [ "$page" = "$2" ]; }
+# Flask may need a second until it answers.
+page_is() { for _ in 1 2 3 4 5 6 7 8 9; do page=$(fetch "$1" /) && break; sleep 1; done; echo "$page"; [ "$page" = "$2" ]; }
 page_has() { page=$(fetch "$1" /) && echo "$page" && case "$page" in *"$2"*) ;; *) false;; esac; }
 answers_200() { code=$(fetch "$1" "$2" -o /dev/null -w '%{http_code}') && echo "$code" && [ "$code" = 200 ]; }
 
@@ -52,7 +53,7 @@ echo "Building and running the three examples; the first time takes some minutes
 
 for example in 01-docker-flask:flask 02-docker-flask-alpine:alpine; do
   folder=${example%:*} container=$name-${example#*:}
-  promise "$folder: make run" make -C "$folder" run NAME="$container" IMAGE="$container" PORT=0
+  promise "$folder: make run" make -C "$folder" run CONTAINER="$container" IMAGE="$container" PORT=0
   promise "$folder: its page is the tutorial's" page_is "$container" \
     "<h1>Flask is running</h1><p>Awesome, that worked.  Now add more code.</p>"
   promise "$folder: docker stop ends it with exit code 0" stops_with_0 "$container"

@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 import requests
-from conftest import DJANGO, ROOT, sh
+from conftest import DJANGO, ROOT, answers, sh, until
 from test_flask import FOLDERS
 
 PYTHON = os.environ.get("PYTHON") or "3.14"
@@ -24,11 +24,12 @@ def mirror(official, name):
     return f"{name}:{official.split(':')[0]}"
 
 
-@pytest.mark.parametrize("lifecycle", ["dev", "prod"])
+@pytest.mark.parametrize("target", ["run", "production"])
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_flask_runs_on_another_base_by_build_argument(folder, lifecycle, name, port):
+def test_flask_runs_on_another_base_by_build_argument(folder, target, name, port):
     base = mirror(IMAGES[folder].replace("3.14", PYTHON), name)
-    sh(f"make run LIFECYCLE={lifecycle} PYTHON_IMAGE={base} NAME={name} IMAGE={name} PORT={port}", cwd=ROOT / folder)
+    sh(f"make {target} PYTHON_IMAGE={base} CONTAINER={name} IMAGE={name} PORT={port}", cwd=ROOT / folder)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
     assert "Flask is running" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
     assert sh(f"docker exec {name} printenv MIRROR") == "yes"
     assert sh(f"docker exec {name} python --version").startswith(f"Python {PYTHON}.")

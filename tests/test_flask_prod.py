@@ -1,12 +1,13 @@
-"""LIFECYCLE=prod of 01-docker-flask and 02-docker-flask-alpine."""
+"""production.Dockerfile and `make production` of 01-docker-flask and 02-docker-flask-alpine."""
 
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ROOT, copy, exit_code, kill, sh, until, workers
+from conftest import ROOT, answers, copy, exit_code, kill, sh, until, workers
 from test_flask import FOLDERS, PAGE
 
 pytestmark = pytest.mark.parametrize("folder", FOLDERS)
@@ -32,14 +33,16 @@ def url(folder, name, port, tmp_path):
     mine = copy(folder, tmp_path)
     with (mine / "flaskapp.py").open("a") as source:
         source.write(SLOW_ROUTE)
-    sh(f"make run LIFECYCLE=prod NAME={name} PORT={port} IMAGE={name}", cwd=mine)
+    sh(f"make production CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
     return f"http://127.0.0.1:{port}"
 
 
-def test_make_run_serves_the_same_page_by_granian(url, name):
+def test_make_production_serves_the_same_page_by_granian(url, name):
     answer = requests.get(url, timeout=5)
     assert answer.text == PAGE and "Werkzeug" not in answer.headers.get("Server", "")
-    assert "granian" in sh(f"docker exec {name} cat /proc/1/cmdline")
+    assert "granian" in sh(f"docker top {name}")
+    until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 20)
 
 
 def test_a_plain_docker_build_still_makes_the_tutorials_image(folder, name):
@@ -49,10 +52,15 @@ def test_a_plain_docker_build_still_makes_the_tutorials_image(folder, name):
     assert "No module named granian" in sh(f"docker run --rm {name} python -m granian", ok=False)
 
 
-def test_the_folder_names_its_tags(folder):
-    alpine = "alpine-" if "alpine" in folder else ""
-    printed = sh("make -n run LIFECYCLE=prod", cwd=ROOT / folder)
-    assert re.search(rf'--target "prod" .* -t "flask-example:{alpine}prod"', printed)
+def test_a_proxy_in_the_environment_does_not_make_it_unhealthy(folder, name):
+    sh(f"docker build -q -t {name} -f production.Dockerfile .", cwd=ROOT / folder)
+    sh(f"docker run -d --init --name {name} -e http_proxy=http://192.0.2.1:3128 -e HTTP_PROXY=http://192.0.2.1:3128 {name}")
+    until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 20)
+
+
+def test_its_image_has_a_name_of_its_own(folder):
+    tag = "alpine" if "alpine" in folder else "latest"
+    assert f"-t flask-example:{tag}-production -f production.Dockerfile" in sh("make -n production", cwd=ROOT / folder)
 
 
 def test_runs_without_root_without_rights_and_without_a_place_to_write(url, name):
@@ -60,6 +68,8 @@ def test_runs_without_root_without_rights_and_without_a_place_to_write(url, name
     found = dict(line.split()[:2] for line in status.splitlines() if len(line.split()) > 1)
     assert found["Uid:"] != "0" and found["NoNewPrivs:"] == "1" and found["Seccomp:"] == "2"
     assert int(found["CapEff:"], 16) == int(found["CapBnd:"], 16) == 0
+    host = json.loads(sh(f"docker container inspect {name}"))[0]["HostConfig"]
+    assert host["Memory"] > 0 and host["PidsLimit"] > 0 and host["CpuShares"] > 0
     assert "Read-only file system" in sh(f"docker exec {name} touch /home/myuser/file", ok=False)
 
 
@@ -83,8 +93,8 @@ def test_a_worker_that_dies_is_replaced_and_the_server_goes_on(url, name):
 
 
 def test_the_number_of_workers_is_set_by_the_environment(folder, name):
-    sh(f"docker build --target prod -t {name} .", cwd=ROOT / folder)
-    sh(f"docker run -d --name {name} -e GRANIAN_WORKERS=1 {name}")
+    sh(f"docker build -t {name} -f production.Dockerfile .", cwd=ROOT / folder)
+    sh(f"docker run -d --init --name {name} -e GRANIAN_WORKERS=1 {name}")
     until(lambda: "Started worker-1" in sh(f"docker logs {name}"), 20)
     assert "worker-2" not in sh(f"docker logs {name}")
 
@@ -92,15 +102,19 @@ def test_the_number_of_workers_is_set_by_the_environment(folder, name):
 def test_production_has_the_versions_of_the_dev_lock(folder):
     pins = re.compile(r"^([\w.-]+==\S+)", re.MULTILINE)
     dev = set(pins.findall((ROOT / folder / "requirements.txt").read_text()))
-    prod = set(pins.findall((ROOT / folder / "requirements-prod.txt").read_text()))
+    prod = set(pins.findall((ROOT / folder / "requirements-production.txt").read_text()))
     assert dev < prod and {pin.split("==")[0] for pin in prod - dev} == {"granian"}
 
 
-def test_a_stop_while_the_workers_are_still_starting_ends_with_exit_code_0(folder, name, tmp_path):
+@pytest.mark.parametrize("moment", [0, 0.2, 0.5, 1, "imported"])
+def test_a_stop_at_any_moment_of_its_start_needs_no_kill(moment, folder, name, tmp_path):
     mine = copy(folder, tmp_path)
     source = mine / "flaskapp.py"
     source.write_text(f"import time\n\nprint('begun', flush=True)\ntime.sleep(60)\n{source.read_text()}")
-    sh(f"docker build -q --target prod -t {name} .", cwd=mine)
-    sh(f"docker run -d --name {name} {name}")
-    until(lambda: sh(f"docker logs {name}").count("begun") == 2, 20)
-    assert exit_code(name) == "0"
+    sh(f"docker build -q -t {name} -f production.Dockerfile .", cwd=mine)
+    sh(f"docker run -d --init --name {name} {name}")
+    if moment == "imported":
+        until(lambda: sh(f"docker logs {name}").count("begun") >= 2, 20)
+    else:
+        time.sleep(moment)
+    assert exit_code(name) in ("0", "143")  # 143 is SIGTERM's own, 137 would be: killed after ten seconds

@@ -12,7 +12,7 @@ import subprocess
 import termios
 
 import pytest
-from conftest import ROOT, sh
+from conftest import ROOT, answers, sh, until
 from test_django import START_PAGE
 from test_flask import FOLDERS
 
@@ -52,7 +52,8 @@ def keep(picture):
 
 @pytest.mark.parametrize(("folder", "picture"), [(FOLDERS[0], "flask.png"), (FOLDERS[1], "alpine.png")])
 def test_the_flask_page_in_a_browser(draw, folder, picture, name, port):
-    sh(f"make run NAME={name} PORT={port} IMAGE={name}", cwd=ROOT / folder)
+    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=ROOT / folder)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
     keep(draw(picture, "browse.py 500x110 page http://localhost:8080 'Flask is running'", f"--network container:{name}"))
 
 

@@ -1,4 +1,5 @@
-"""The README, run from top to bottom: every `sh` block in a fresh clone, and what it prints beside what stands below it.
+"""Every README of the tree, run from top to bottom: each `sh` block in a fresh clone, in the README's folder, and what it prints
+beside what stands below it.
 
 Between two blocks only what Docker has stays. `...` in an output stands for whatever varies. A block behind a comment
 `<!-- skip: next "reason" -->` is not run; pytest's summary lists it with its reason.
@@ -15,6 +16,7 @@ import socket
 import statistics
 import threading
 import unittest
+from pathlib import Path
 
 import pytest
 import requests
@@ -24,6 +26,8 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 README = ROOT / "README.md"
 TEXT = README.read_text()
+READMES = [README, *sorted(ROOT.glob("0*/README.md"))]
+ALL_TEXTS = "\n".join(readme.read_text() for readme in READMES)
 PRINTED = ["text", "html", "diff"]  # the languages of blocks that show what the commands above them print
 
 
@@ -41,7 +45,7 @@ def in_the_way():
 
 
 class Reader:
-    """Somebody who types what the README says, block by block, into new shells in the top folder of a clone."""
+    """A person who types what the READMEs say, block by block, into new shells in the folder of the README, in a clone."""
 
     def __init__(self, base):
         """Clone into the folder `base`. Where the README's names and ports are taken, others stand for them."""
@@ -66,7 +70,7 @@ class Reader:
         }
         self.environment |= {
             **{"SUFFIX": suffix, "FLASK_PORT": f"{flask}", "ALPINE_PORT": f"{alpine}", "DJANGO_PORT": f"{django}"},
-            **{"NAME": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:prod", "PORT": f"{port}", "DB_PORT": f"{database}"},
+            **{"CONTAINER": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:latest", "PORT": f"{port}", "DB_PORT": f"{database}"},
             **{"COMPOSE_PROJECT_NAME": f"{DJANGO}{suffix}", "DJANGO_NAME": f"django{suffix}"},
         }
 
@@ -76,8 +80,8 @@ class Reader:
             text = re.sub(word, mine, text, flags=re.MULTILINE)
         return text
 
-    def type(self, commands):
-        """Run a block at a terminal, at which `exit` is typed twice a second for whatever asks; return what it printed."""
+    def type(self, commands, folder):
+        """Run a block in a folder at a terminal, at which `exit` is typed twice a second for whatever asks; return what it printed."""
         keyboard, terminal = pty.openpty()
         ended = threading.Event()
 
@@ -89,7 +93,8 @@ class Reader:
         fingers.start()
         try:
             # -e: the first command that fails ends the block.
-            return sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=self.clone.folder, stdin=terminal, env=self.environment)
+            place = self.clone.folder / folder
+            return sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=place, stdin=terminal, env=self.environment)
         finally:
             ended.set()
             fingers.join()
@@ -115,7 +120,8 @@ def reader(tmp_path_factory):
 def run(example):
     """Run a block of commands; keep what it prints for the block below."""
     example.namespace["printed"] = ""
-    example.namespace["printed"] = example.namespace["reader"].type(example.parsed)
+    folder = Path(example.path).parent.relative_to(ROOT)
+    example.namespace["printed"] = example.namespace["reader"].type(example.parsed, folder)
 
 
 def compare(example):
@@ -131,32 +137,37 @@ def compare(example):
 PARSERS = [SkipParser(), CodeBlockParser("sh", run), *(CodeBlockParser(language, compare) for language in PRINTED)]
 
 
-@pytest.mark.parametrize("example", list(Sybil(PARSERS).parse(README)), ids=lambda example: f"line-{example.line}")
+EXAMPLES = [example for readme in READMES for example in Sybil(PARSERS).parse(readme)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{Path(example.path).parent.name}-line-{example.line}")
 def test_the_readme_does_what_it_says(example, reader):
     example.namespace["reader"] = reader
     try:
         example.evaluate()
     except unittest.SkipTest as skipped:
-        pytest.skip(f"README.md line {example.line} is not run, because {skipped}:\n{example.parsed}")
+        pytest.skip(f"{example.path} line {example.line} is not run, because {skipped}:\n{example.parsed}")
 
 
-def test_every_block_of_the_readme_is_run_compared_or_plain_text():
-    assert set(re.findall(r"^```(\w*)$", TEXT, re.MULTILINE)) <= {"", "sh", *PRINTED}
+def test_every_block_of_the_readmes_is_run_compared_or_plain_text():
+    assert set(re.findall(r"^```(\w*)$", ALL_TEXTS, re.MULTILINE)) <= {"", "sh", *PRINTED}
 
 
-def test_every_make_target_of_the_readme_exists():
+def test_every_make_target_of_the_readmes_exists():
     targets = set()
     for makefile in (*ROOT.glob("*/*akefile"), *ROOT.glob("*/*.mk"), ROOT / "Makefile", ROOT / "tests/engine/engine.mk"):
         targets |= set(re.findall(r"^([a-z_-]+):", makefile.read_text(), re.MULTILINE))
-    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w-]+ )?([a-z_-]+)", TEXT)
+    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w-]+ )?([a-z_-]+)", ALL_TEXTS)
     assert len(named) > 20 and set(named) <= targets
 
 
-def test_every_file_that_the_readme_links_is_there():
-    linked = [link for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", TEXT) for link in link if link]
-    headings = {re.sub(r"[^\w\s-]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)", TEXT, re.MULTILINE)}
+@pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
+def test_every_file_that_a_readme_links_is_there(readme):
+    text = readme.read_text()
+    linked = [link for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text) for link in link if link]
+    headings = {re.sub(r"[^\w\s-]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)", text, re.MULTILINE)}
     for link in linked:
-        assert "://" in link or (link[1:] in headings if link[0] == "#" else (ROOT / link).exists()), link
+        assert "://" in link or (link[1:] in headings if link[0] == "#" else (readme.parent / link).exists()), link
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_benchmark():

@@ -309,11 +309,11 @@ def build():
     sh(f"docker image inspect {BASE} > /dev/null || docker pull {BASE}")
     for tag, folder, file, more in (
         ("flask-dev", FLASK, "Dockerfile", ""),
-        ("flask-prod", FLASK, "Dockerfile", "--target prod"),
+        ("flask-prod", FLASK, "production.Dockerfile", ""),
         ("flask-tutorial", FLASK, BENCH / "tutorial-flask.Dockerfile", ""),
         ("flask-gunicorn", FLASK, BENCH / "gunicorn-flask.Dockerfile", ""),
         ("alpine-dev", ALPINE, "Dockerfile", ""),
-        ("alpine-prod", ALPINE, "Dockerfile", "--target prod"),
+        ("alpine-prod", ALPINE, "production.Dockerfile", ""),
         ("django-dev", DJANGO, "Dockerfile", ""),
         ("django-prod", DJANGO, "Dockerfile", "--target prod"),
         ("django-tutorial", DJANGO, BENCH / "tutorial-django.Dockerfile", ""),
