@@ -181,6 +181,7 @@ def test_six_first_starts_at_once_all_succeed_with_one_superuser(project):
     assert project.sql("select count(*) from auth_user where is_superuser") == "1"
 
 
+@pytest.mark.alone  # beside a build with --no-cache of the same folder, BuildKit runs pip
 def test_an_edit_of_the_code_rebuilds_without_pip_and_shows(project):
     project.sh("make up")
     urls = project.folder / "codesolid_demo/codesolid_demo/urls.py"

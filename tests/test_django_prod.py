@@ -126,6 +126,8 @@ def test_two_hundred_clients_hold_no_more_connections_than_workers_times_threads
     assert 0 < max(seen) <= 8
 
 
+# alone: while others keep all cores busy, Docker takes the container's network away before the last answer has left it
+@pytest.mark.alone
 def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(prod):
     urls = prod.folder / "codesolid_demo/codesolid_demo/urls.py"
     view = 'lambda request: print("begun") or __import__("time").sleep(12) or HttpResponse("finished")'

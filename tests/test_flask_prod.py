@@ -73,6 +73,8 @@ def test_runs_without_root_without_rights_and_without_a_place_to_write(url, name
     assert "Read-only file system" in sh(f"docker exec {name} touch /home/myuser/file", ok=False)
 
 
+# alone: while others keep all cores busy, Docker takes the container's network away before the last answer has left it
+@pytest.mark.alone
 def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(url, name):
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(sh, f"docker wait {name}")
@@ -83,6 +85,7 @@ def test_docker_stop_lets_a_request_finish_and_ends_with_exit_code_0(url, name):
         assert waiting.result() == "0"
 
 
+@pytest.mark.alone
 def test_a_worker_that_dies_is_replaced_and_the_server_goes_on(url, name):
     before = workers(name)
     assert len(before) == 2
