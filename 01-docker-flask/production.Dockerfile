@@ -24,7 +24,8 @@ ENV GRANIAN_RESPAWN_FAILED_WORKERS=true
 
 # docker ps shows "healthy" when the page answers. no_proxy: ask this container itself,
 # even where a proxy is configured
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --start-interval=0.5s CMD \
-    no_proxy='*' python -c "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080')"
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --start-interval=0.5s \
+    CMD ["env", "no_proxy=*", "python", "-c", \
+         "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080')"]
 
 CMD ["granian", "flaskapp:app"]

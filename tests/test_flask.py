@@ -190,4 +190,3 @@ def test_make_lock_keeps_the_old_files_where_it_fails(folder, tmp_path):
         (mine / file).write_text("flask==0.0.0.404\n")
         sh("make lock", cwd=mine, ok=False)
         assert [(mine / lock).read_text() for lock in ("requirements.txt", "requirements-production.txt")] == before
-    

@@ -70,7 +70,8 @@ class Reader:
         }
         self.environment |= {
             **{"SUFFIX": suffix, "FLASK_PORT": f"{flask}", "ALPINE_PORT": f"{alpine}", "DJANGO_PORT": f"{django}"},
-            **{"CONTAINER": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:latest", "PORT": f"{port}", "DB_PORT": f"{database}"},
+            **{"CONTAINER": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:latest"},
+            **{"PORT": f"{port}", "DB_PORT": f"{database}"},
             **{"COMPOSE_PROJECT_NAME": f"{DJANGO}{suffix}", "DJANGO_NAME": f"django{suffix}"},
         }
 
@@ -81,7 +82,7 @@ class Reader:
         return text
 
     def type(self, commands, folder):
-        """Run a block in a folder at a terminal, at which `exit` is typed twice a second for whatever asks; return what it printed."""
+        """Run a block in a folder at a terminal, at which `exit` is typed twice a second; return what it printed."""
         keyboard, terminal = pty.openpty()
         ended = threading.Event()
 

@@ -27,7 +27,9 @@ OLD_PLACE = "/var/lib/postgresql/data"
 BUILD_ARGS = {"postgres:17": {"DEBIAN": OLDEST, "PG_MAJOR": "17", "PGDATA": OLD_PLACE, "VOLUME": OLD_PLACE}}
 DEBIAN = "docker-examples-debian"  # what the stand-ins are built from; its tag is the release
 # How APT says that the release has no such package.
-NO_PACKAGE = re.compile(r"E: (?:Unable to locate package|Package|Unable to find a source package for) '?([\w.+-]+?)'?(?:$| has no )")
+NO_PACKAGE = re.compile(
+    r"E: (?:Unable to locate package|Package|Unable to find a source package for) '?([\w.+-]+?)'?(?:$| has no )"
+)
 
 
 def needed(folders):
@@ -113,6 +115,7 @@ def build(name, folder, arguments):
                 say(f"    {step[1]}")
                 told.add(step[1])
     if building.wait() and missing:
-        die(f"Debian {arguments.get('DEBIAN', NEWEST)} has no package {missing[1]} (any more): set the version that it has in {folder}/Dockerfile")
+        release = arguments.get("DEBIAN", NEWEST)
+        die(f"Debian {release} has no package {missing[1]} (any more): set the version that it has in {folder}/Dockerfile")
     if building.returncode:
         die(f"the stand-in for {name} could not be built: the end of {LOG} says why; then run the same command again")
