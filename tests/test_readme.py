@@ -25,8 +25,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 README = ROOT / "README.md"
-TEXT = README.read_text()
-READMES = [README, *sorted(ROOT.glob("0*/README.md"))]
+READMES = [README, *sorted(ROOT.glob("0*/README.md")), *sorted(ROOT.glob("0*/production/README.md")), ROOT / "tests/README.md"]
 ALL_TEXTS = "\n".join(readme.read_text() for readme in READMES)
 PRINTED = ["text", "html", "diff"]  # the languages of blocks that show what the commands above them print
 
@@ -158,20 +157,27 @@ def test_every_make_target_of_the_readmes_exists():
     targets = set()
     for makefile in (*ROOT.glob("*/*akefile"), *ROOT.glob("*/*.mk"), ROOT / "Makefile", ROOT / "tests/engine/engine.mk"):
         targets |= set(re.findall(r"^([a-z_-]+):", makefile.read_text(), re.MULTILINE))
-    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w-]+ )?([a-z_-]+)", ALL_TEXTS)
+    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w.-]+ )?([a-z_-]+)", ALL_TEXTS)
     assert len(named) > 20 and set(named) <= targets
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
 def test_every_file_that_a_readme_links_is_there(readme):
     text = readme.read_text()
+
+    def headings(of):
+        found = re.findall(r"^#+ (.*)", of.read_text(), re.MULTILINE)
+        return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in found}
+
     linked = [link for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text) for link in link if link]
-    headings = {re.sub(r"[^\w\s-]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)", text, re.MULTILINE)}
     for link in linked:
-        assert "://" in link or (link[1:] in headings if link[0] == "#" else (readme.parent / link).exists()), link
+        path, _, heading = link.partition("#")
+        target = readme.parent / path if path else readme
+        assert "://" in link or (target.exists() and (not heading or heading in headings(target))), link
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_benchmark():
+    text = (ROOT / "tests/README.md").read_text()
     results = json.loads((ROOT / ".github/images/bench.json").read_text())
 
     def median(measure, kind):
@@ -189,18 +195,18 @@ def test_the_numbers_of_the_readme_are_those_of_the_benchmark():
         ("docker compose down", "dev", "{:.1f} s"),
     ):
         here, tutorial, usual = (form.format(median(measure, variant)) for variant in (kind, "tutorial", "gunicorn"))
-        assert f"{here} instead of {tutorial}; the usual alternative {usual} |" in TEXT
+        assert f"{here} instead of {tutorial}; the usual alternative {usual} |" in text
     for each in ("sharing", "0.25 CPU each"):
         measures = [f"Django /admin/login/ behind a proxy, replicas: {number}, {each}" for number in (1, 2, 4)]
-        assert "{:.0f}, {:.0f} and {:.0f}".format(*(median(measure, "prod") for measure in measures)) in TEXT
+        assert "{:.0f}, {:.0f} and {:.0f}".format(*(median(measure, "prod") for measure in measures)) in ALL_TEXTS
     usual, prod, dev = (median("database there, to the first 200", kind) for kind in ("gunicorn", "prod", "dev"))
     flask, django = (median(f"MB added to the base: {name}", "prod") for name in ("Flask", "Django"))
     for words in (
         f"answers after {usual:.1f} s, production here after {prod:.1f} s, development after {dev:.1f} s",
         f"production here adds {flask:.1f} MB for Flask and {django:.1f} MB for Django",
     ):
-        assert words in " ".join(TEXT.split())
-    assert results["machine"] in TEXT
+        assert words in " ".join(text.split())
+    assert results["machine"] in " ".join(text.split())
 
 
 def test_what_the_screen_says_when_something_goes_wrong_stands_in_the_table(name, port, project):
@@ -220,5 +226,5 @@ def test_what_the_screen_says_when_something_goes_wrong_stands_in_the_table(name
     ):
         said = project.sh(command, ok=False).replace(name, "flask")
         assert re.search(re.escape(message).replace(r"\.\.\.", ".*"), said), said
-        assert f"`{message}`" in TEXT.partition("## When something goes wrong")[2]
+        assert f"`{message}`" in ALL_TEXTS
     project.secrets.with_name("secrets.txt.away").rename(project.secrets)
