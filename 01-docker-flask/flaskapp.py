@@ -1,4 +1,4 @@
-"""The smallest Flask application. `flask run` finds it through FLASK_APP, which the Dockerfile sets."""
+"""The smallest Flask application: one page."""
 
 from flask import Flask
 
