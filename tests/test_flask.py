@@ -152,10 +152,15 @@ def test_the_tutorials_interactive_shell_opens_on_a_terminal(place, name, folder
     at_a_terminal(f"docker run --rm -it {name} {'/bin/bash' if folder.startswith('01') else '/bin/sh'}", place, b"42-myuser")
 
 
-def test_make_logs_and_kill(place, name, port):
-    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=place)
-    until(lambda: "Running on http://127.0.0.1:8080" in sh(f"make logs CONTAINER={name}", cwd=place), 20)
-    sh(f"make kill CONTAINER={name}", cwd=place)
+def test_make_logs_shows_what_the_application_prints_and_make_kill_stops_it(folder, name, port, tmp_path):
+    mine = copy(folder, tmp_path)
+    source = mine / "flaskapp.py"
+    source.write_text(source.read_text().replace('    return "', '    print("a visitor")\n    return "'))
+    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    logs = sh(f"make logs CONTAINER={name}", cwd=mine)
+    assert "Running on http://127.0.0.1:8080" in logs and "a visitor" in logs
+    sh(f"make kill CONTAINER={name}", cwd=mine)
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{port}", timeout=5)
 
