@@ -5,7 +5,10 @@ set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 
 # engine COMMAND [FOLDER]: the private engine of Debian 13, which has a cache of its own. No engine that this shell was given.
-engine() { env -u DOCKER_HOST -u DOCKER_CONFIG ENGINE_RELEASE=trixie python3 -B -m engine "$@"; }
+tests=$PWD
+engine() {
+  (cd "$tests" && env -u DOCKER_HOST -u DOCKER_CONFIG -u DOCKER_CONTEXT ENGINE_RELEASE=trixie python3 -B -m engine "$@")
+}
 
 work=$(mktemp -d)
 trap 'engine clean; rm -rf "$work"' EXIT
@@ -19,8 +22,10 @@ echo "FROM postgres:17" > "$work/old/Dockerfile"
 case "${DOCKER_HOST:-}" in (unix:///run/docker-examples-*) python3 -B -m engine start "$work/old" >/dev/null;; esac
 run=$(engine start "$work/none")
 echo "Loading the images into the oldest engine."
-docker save hello-world python:3.14-slim-trixie python:3.14-alpine3.24 postgres:18-trixie postgres:17 \
-  | docker --host "unix://$run/docker.sock" load
+images="hello-world python:3.14-slim-trixie python:3.14-alpine3.24 postgres:18-trixie postgres:17"
+for image in $images; do docker image inspect "$image" >/dev/null 2>&1 || docker pull "$image"; done
+# shellcheck disable=SC2086 # five words
+docker save $images | docker --host "unix://$run/docker.sock" load
 
 export DOCKER_HOST="unix://$run/docker.sock" DOCKER_CONFIG="$run/config" PATH="$run/bin:$PATH"
 docker version --format 'Engine {{.Server.Version}}, client {{.Client.Version}}, Compose'

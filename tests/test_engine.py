@@ -130,7 +130,7 @@ def test_stand_ins_say_what_they_are():
 @private
 def test_a_package_that_debian_no_longer_has_is_named_with_the_file(tmp_path):
     (tmp_path / "Dockerfile").write_text(f"FROM {stand_ins.DEBIAN}:forky\nRUN apt-get update && apt-get install -y python3.99\n")
-    with pytest.raises(SystemExit, match=r"Debian forky has no package python3\.99 .*/Dockerfile$"):
+    with pytest.raises(SystemExit, match=r"Debian forky has no package python3\.99, .*/Dockerfile$"):
         stand_ins.build("test-nothing", tmp_path, {})
 
 
@@ -158,9 +158,10 @@ def traces():
         next(iter(Path(os.environ["DOCKER_CONFIG"]).resolve().glob("cli-plugins"))).resolve().parents[3] / "usr/sbin/iptables"
     )
     program = f"'{iptables}'" if iptables.exists() else "iptables"
+    six = program.replace("sbin/iptables", "sbin/ip6tables") if iptables.exists() else "ip6tables"
     return {
         *(path.name for path in Path("/sys/class/net").iterdir() if not path.name.startswith("veth")),
-        *sh(f"{program} -S; {program} -t nat -S").splitlines(),
+        *sh("; ".join(f"{one} -t {table} -S" for one in (program, six) for table in ("filter", "nat", "raw"))).splitlines(),
         *(path.name for path in Path("/run").iterdir()),
         *sh("cut -d' ' -f2 /proc/self/mounts").splitlines(),
         *(folder for folder, *_ in os.walk("/sys/fs/cgroup") if "/docker-examples-" in folder),

@@ -77,4 +77,7 @@ def main():
             die("usage: python3 -m engine start [--nodes N] [FOLDER ...] | stop | clean")
 
 
-main()
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)  # Ctrl-C is no error of ours: the next start begins where this one was

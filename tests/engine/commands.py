@@ -30,8 +30,11 @@ def run(*command, **options):
 
 
 def output(*command, **options):
-    """Return what a command prints, or '' where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
+    """Return what a command prints, or '' where it fails or is not there."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
+    except FileNotFoundError:
+        return ""
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -43,9 +46,15 @@ def environment():
     return {**rest, "PATH": programs, "DOCKER_HOST": f"unix://{SOCKET}", "DOCKER_CONFIG": f"{RUN}/config"}
 
 
+def busybox_path():
+    """Return where the unpacked busybox is: Debian 12 has it in /bin, Debian 13 in /usr/bin."""
+    old = PROGRAMS / "bin/busybox"
+    return old if old.exists() else PROGRAMS / "usr/bin/busybox"
+
+
 def busybox(*command):
-    """Run one of the unpacked busybox's tools (ip, umount)."""
-    run(PROGRAMS / "bin/busybox", *command)
+    """Run one of busybox's tools (ip, umount)."""
+    run(busybox_path(), *command)
 
 
 def docker(*command, **options):

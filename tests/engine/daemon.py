@@ -49,8 +49,10 @@ def launch():
     firewall = network.remember_firewall()
     network.make_bridge(pool)
     pools = [{"base": str(pool), "size": 24}]
-    serve(RUN, CACHE / "data", {"bridge": network.BRIDGE, "default-address-pools": pools, "cgroup-parent": f"/{CGROUP}"})
-    network.give_back(firewall)
+    try:
+        serve(RUN, CACHE / "data", {"bridge": network.BRIDGE, "default-address-pools": pools, "cgroup-parent": f"/{CGROUP}"})
+    finally:
+        network.give_back(firewall)
 
 
 def serve(folder, data, own, first="true", namespaces=()):

@@ -3,14 +3,14 @@
 # -B, because as root Python would leave files in somebody else's checkout.
 ENGINE_PY := cd "$(dir $(lastword $(MAKEFILE_LIST))).." && python3 -B -m engine
 
-# NODES=3 gives a Swarm of so many private engines, and the first one's name: for 03-docker-compose-django/stack.yaml.
-# Targets that need no engine, that deal with the private one themselves, or that want a Swarm, which a private one would hide.
+# Targets that need no engine, that deal with the private one themselves, or that use your own Swarm.
 ENGINE_FREE += help browse secrets doctor engine-down engine-clean stack-up stack-down stack-ps scale
 
 # Not with `make -n`, which only shows what would run. (The first word of MAKEFLAGS holds the one-letter options.)
 ifeq (,$(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))
 ifneq (,$(filter-out $(ENGINE_FREE),$(or $(MAKECMDGOALS),help)))
   # A private engine answers too, but may lack an image that this folder needs: the package sees to that (not on the nodes).
+  # NODES=3 gives a Swarm of so many private engines, and the first one's name: for 03-docker-compose-django/stack.yaml.
   ENGINE_RUN := $(shell case "$$DOCKER_HOST" in (unix:///run/docker-examples-*) false;; \
     (*) docker version;; esac >/dev/null 2>&1 || $(ENGINE_PY) start $(if $(NODES),--nodes $(NODES)) "$(CURDIR)" || echo none)
   ifeq ($(ENGINE_RUN),none)

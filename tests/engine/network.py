@@ -8,11 +8,12 @@ import shutil
 import socket
 from pathlib import Path
 
-from .commands import busybox, die, environment, output
+from .commands import busybox, busybox_path, die, environment, output
 from .places import CACHE, ID, PROGRAMS
 
 BRIDGE = f"dex{ID}"
 NODES_BRIDGE = f"den{ID}"  # what joins the nodes of a Swarm
+TABLES = [(program, table) for program in ("iptables", "ip6tables") for table in ("nat", "filter", "raw")]
 # What Docker changes in the machine's firewall, as it was before the first private engine; the last one puts it back.
 BEFORE = Path("/run/docker-examples-before.json")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -33,7 +34,7 @@ def address_pool():
     for pool in candidates:
         if not any(pool.overlaps(network) for network in taken):
             if not kept.exists() or kept.read_text() != str(pool):
-                kept.write_text(str(pool))
+                write(kept, str(pool))
                 for data in CACHE.glob("node-*"):
                     shutil.rmtree(data)  # these nodes know each other by addresses of the old pool
             return pool
@@ -49,31 +50,36 @@ def make_bridge(pool):
 
 def make_nodes_bridge(pool):
     """Make the bridge between the nodes of a Swarm anew: an earlier start may have been killed between these steps."""
-    output(PROGRAMS / "bin/busybox", "ip", "link", "del", NODES_BRIDGE)
+    output(busybox_path(), "ip", "link", "del", NODES_BRIDGE)
     remove_rules(lambda words: NODES_BRIDGE in words)
     busybox("ip", "link", "add", NODES_BRIDGE, "type", "bridge")
     busybox("ip", "addr", "add", f"{pool[-2]}/24", "dev", NODES_BRIDGE)
     busybox("ip", "link", "set", NODES_BRIDGE, "up")
     # The engine outside has frames on a bridge filtered like routed packets, and forwards none that it does not know.
-    iptables("filter", "-I", "FORWARD", "-i", NODES_BRIDGE, "-o", NODES_BRIDGE, "-j", "ACCEPT")
+    iptables("iptables", "filter", "-I", "FORWARD", "-i", NODES_BRIDGE, "-o", NODES_BRIDGE, "-j", "ACCEPT")
 
 
 def remember_firewall():
-    """Return both tables of the firewall as they are; keep what an engine changes for good, unless one did already."""
-    firewall = {table: rules(table) for table in ("nat", "filter")}
-    if "-N DOCKER" not in firewall["filter"]:
-        policy = next(rule.split()[2] for rule in firewall["filter"] if rule.startswith("-P FORWARD"))
-        BEFORE.write_text(json.dumps({"forward": policy, "ip_forward": FORWARDING.read_text()}))
+    """Return all tables of the firewall as they are; keep what an engine changes for good, unless one did already."""
+    firewall = {table: rules(*table) for table in TABLES}
+    if not firewall["iptables", "filter"]:
+        die("this machine lets nobody change its firewall (is it an unprivileged container?): install Docker instead")
+    if "-N DOCKER" not in firewall["iptables", "filter"]:
+        policies = {
+            program: next((rule.split()[2] for rule in firewall[program, "filter"] if rule.startswith("-P FORWARD")), None)
+            for program in ("iptables", "ip6tables")
+        }
+        write(BEFORE, json.dumps({"policies": policies, "ip_forward": FORWARDING.read_text()}))
     return firewall
 
 
 def give_back(firewall):
     """Put rules of other engines back: an engine that starts empties Docker's chains, in which they have theirs."""
     for table, before in firewall.items():
-        now = rules(table)
+        now = rules(*table)
         lost = [rule for rule in before if rule.startswith("-A DOCKER") and rule not in now]
         for rule in reversed(lost):
-            iptables(table, "-I", *shlex.split(rule)[1:])
+            iptables(*table, "-I", *shlex.split(rule)[1:])
 
 
 def sweep_network():
@@ -84,7 +90,7 @@ def sweep_network():
     pool = ipaddress.ip_network(kept.read_text()) if kept.exists() else ipaddress.ip_network("0.0.0.0/32")
     bridges = []
     for name in (entry.parent.name for entry in Path("/sys/class/net").glob("*/bridge")):
-        shown = output(PROGRAMS / "bin/busybox", "ip", "-4", "addr", "show", "dev", name)
+        shown = output(busybox_path(), "ip", "-4", "addr", "show", "dev", name)
         addresses = re.findall(r"inet ([\d.]+)", shown)
         if name in (BRIDGE, NODES_BRIDGE) or any(ipaddress.ip_address(address) in pool for address in addresses):
             bridges.append(name)
@@ -92,31 +98,40 @@ def sweep_network():
     network = str(pool).removesuffix("0.0/16")
     remove_rules(lambda words: any(word in (BRIDGE, *bridges) or word.startswith(network) for word in words))
     # Docker's own frame is left, and nobody's rules in it: then no engine uses it any more.
-    frame = [rule for table in ("nat", "filter") for rule in rules(table) if "DOCKER" in rule and rule.startswith("-A")]
+    frame = [rule for table in TABLES for rule in rules(*table) if "DOCKER" in rule and rule.startswith("-A")]
     if BEFORE.exists() and not any(re.search(r" -[io] | --dport | -j (?!DOCKER|RETURN)", rule) for rule in frame):
         before = json.loads(BEFORE.read_text())
         remove_rules(lambda words: any(word.startswith("DOCKER") for word in words))
-        for table in ("nat", "filter"):
-            for chain in re.findall(r"^-N (DOCKER\S*)", "\n".join(rules(table)), re.MULTILINE):
-                iptables(table, "-X", chain)
-        iptables("filter", "-P", "FORWARD", before["forward"])
+        for table in TABLES:
+            for chain in re.findall(r"^-N (DOCKER\S*)", "\n".join(rules(*table)), re.MULTILINE):
+                iptables(*table, "-X", chain)
+        for program, policy in before.get("policies", {}).items():
+            if policy:
+                iptables(program, "filter", "-P", "FORWARD", policy)
         FORWARDING.write_text(before["ip_forward"])
         BEFORE.unlink()
 
 
-def iptables(table, *words):
+def write(path, text):
+    """Write a file that a killed start must not leave half-written."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.rename(path)
+
+
+def iptables(program, table, *words):
     """Change one table of the machine's firewall. Another engine may change it too: what is gone already is no error."""
-    output("iptables", "-w", "-t", table, *words, env=environment())
+    output(program, "-w", "-t", table, *words, env=environment())
 
 
-def rules(table):
-    """Return the lines of one table of the machine's firewall, each as iptables would take it."""
-    return output("iptables", "-w", "-t", table, "-S", env=environment()).splitlines()
+def rules(program, table):
+    """Return the lines of one table of the machine's firewall, each as the program would take it."""
+    return output(program, "-w", "-t", table, "-S", env=environment()).splitlines()
 
 
 def remove_rules(ours):
     """Remove the firewall rules for whose words the function `ours` returns true."""
-    for table in ("nat", "filter"):
-        for words in map(shlex.split, rules(table)):
+    for table in TABLES:
+        for words in map(shlex.split, rules(*table)):
             if words[0] == "-A" and ours(words):
-                iptables(table, "-D", *words[1:])
+                iptables(*table, "-D", *words[1:])

@@ -9,10 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-from .commands import busybox, die, output, say
+from .commands import busybox, busybox_path, die, output, say
 from .daemon import answers, api, kill, serve
 from .network import NODES_BRIDGE, make_nodes_bridge
-from .places import CACHE, CGROUP, LOG, PROGRAMS, node
+from .places import CACHE, CGROUP, LOG, node
 
 HEARTBEAT = 2 * 10**9  # nanoseconds; Swarm's own 5 s find out later that a node is dead
 
@@ -36,14 +36,14 @@ def launch_nodes(number):
         shutil.rmtree(node(place), ignore_errors=True)
         node(place).mkdir(parents=True)
         # Overlay networks look into /sys for the interfaces of their own namespace; the control groups are the machine's.
-        ip = f"{shlex.quote(str(PROGRAMS))}/bin/busybox ip"
+        ip = f"{shlex.quote(str(busybox_path()))} ip"
         commands = (
             f"hostname node-{place}", f"mkdir {node(place)}/cgroup", f"mount --rbind /sys/fs/cgroup {node(place)}/cgroup",
             "mount -t sysfs sysfs /sys", f"mount --rbind {node(place)}/cgroup /sys/fs/cgroup",
             f"{ip} link set lo up", f"{ip} link add eth0 type veth", f"{ip} link set veth0 name {cable}",
             f"{ip} link set {cable} netns {os.getpid()}", f"{ip} addr add {address}/24 dev eth0", f"{ip} link set eth0 up",
         )  # fmt: skip
-        output(PROGRAMS / "bin/busybox", "ip", "link", "del", cable)  # a killed node's is there for a moment longer
+        output(busybox_path(), "ip", "link", "del", cable)  # a killed node's is there for a moment longer
         attach = threading.Thread(target=connect, args=[cable])
         attach.start()
         own = {"cgroup-parent": f"/{CGROUP}/node-{place}"}

@@ -40,9 +40,9 @@ def needed(folders):
     return [name for name in STAND_INS | STAND_INS_OF_TESTS if any(name in text for text in texts)]
 
 
-def recipe(folder):
+def recipe(folder, arguments):
     """Return what a stand-in is made of, as a short hash: it is built again when that changes."""
-    parts = [path.read_bytes() for path in sorted((IMAGES / folder).iterdir())]
+    parts = [path.read_bytes() for path in sorted((IMAGES / folder).iterdir())] + [repr(arguments).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
@@ -51,9 +51,9 @@ def provide(names, mirror):
     query = '{{index .Config.Labels "' + LABEL + '"}}'
     hub = None
     for name in names:
-        folder = (STAND_INS | STAND_INS_OF_TESTS)[name]
+        folder, arguments = (STAND_INS | STAND_INS_OF_TESTS)[name], BUILD_ARGS.get(name, {})
         found = output("docker", "image", "inspect", "--format", query, name, env=environment())
-        if found.strip() == recipe(folder) or found == "\n":  # "\n": an image without the label is an official one
+        if found.strip() == recipe(folder, arguments) or found == "\n":  # "\n": an image without the label is an official one
             continue
         if hub is None:
             hub = hub_in_reach()
@@ -61,7 +61,6 @@ def provide(names, mirror):
             say(f"  engine: pulling {name}")
             docker("pull", name)
             continue
-        arguments = BUILD_ARGS.get(name, {})
         release = arguments.get("DEBIAN", NEWEST)
         if not output("docker", "image", "inspect", f"{DEBIAN}:{release}", env=environment()):
             make_debian(release, mirror)
@@ -99,7 +98,17 @@ def make_debian(release, mirror):
 def build(name, folder, arguments):
     """Build a stand-in from its folder and show each step's first words: some take minutes."""
     words = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-    command = ["docker", "build", "--progress=plain", "--label", f"{LABEL}={recipe(folder)}", *words, "-t", name, str(folder)]
+    command = [
+        "docker",
+        "build",
+        "--progress=plain",
+        "--label",
+        f"{LABEL}={recipe(folder, arguments)}",
+        *words,
+        "-t",
+        name,
+        str(folder),
+    ]
     missing = None
     with LOG.open("a") as log:
         building = subprocess.Popen(
@@ -116,6 +125,8 @@ def build(name, folder, arguments):
                 told.add(step[1])
     if building.wait() and missing:
         release = arguments.get("DEBIAN", NEWEST)
-        die(f"Debian {release} has no package {missing[1]} (any more): set the version that it has in {folder}/Dockerfile")
+        die(
+            f"Debian {release} has no package {missing[1]}, or its mirror is out of reach: set another version in {folder}/Dockerfile"
+        )
     if building.returncode:
         die(f"the stand-in for {name} could not be built: the end of {LOG} says why; then run the same command again")
