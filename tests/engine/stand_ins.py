@@ -125,8 +125,7 @@ def build(name, folder, arguments):
                 told.add(step[1])
     if building.wait() and missing:
         release = arguments.get("DEBIAN", NEWEST)
-        die(
-            f"Debian {release} has no package {missing[1]}, or its mirror is out of reach: set another version in {folder}/Dockerfile"
-        )
+        way = f"set another version in {folder}/Dockerfile"
+        die(f"Debian {release} has no package {missing[1]}, or its mirror is out of reach: {way}")
     if building.returncode:
         die(f"the stand-in for {name} could not be built: the end of {LOG} says why; then run the same command again")
