@@ -1,4 +1,4 @@
-# The three examples side by side, their tests, and a look at your Docker. A value is changed like this: make up DJANGO_PORT=8090
+# The three examples side by side, and their tests. Override a variable like this: make up DJANGO_PORT=8090
 FLASK_PORT   ?= 8081
 ALPINE_PORT  ?= 8082
 DJANGO_PORT  ?= 8083

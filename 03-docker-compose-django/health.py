@@ -1,6 +1,6 @@
 """Docker's health check (HEALTHCHECK in the Dockerfile): exit code 0 where the log-in page answers with 200, else 1.
 
-Move the admin, and this wants the path of another page.
+If you move the admin, change this path.
 """
 
 import os

@@ -98,17 +98,8 @@ def make_debian(release, mirror):
 def build(name, folder, arguments):
     """Build a stand-in from its folder and show each step's first words: some take minutes."""
     words = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-    command = [
-        "docker",
-        "build",
-        "--progress=plain",
-        "--label",
-        f"{LABEL}={recipe(folder, arguments)}",
-        *words,
-        "-t",
-        name,
-        str(folder),
-    ]
+    words += ["--label", f"{LABEL}={recipe(folder, arguments)}", "-t", name]
+    command = ["docker", "build", "--progress=plain", *words, str(folder)]
     missing = None
     with LOG.open("a") as log:
         building = subprocess.Popen(
