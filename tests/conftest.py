@@ -17,6 +17,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 DJANGO = "03-docker-compose-django"
+FLASK_FILES = ("Dockerfile", "production.Dockerfile")
 
 # The tutorial's own secrets.txt, letter by letter.
 TUTORIAL_SECRETS = """\
@@ -38,6 +39,13 @@ LIFECYCLE=dev
 POSTGRES_CANARY = "canary-of-the-database"
 ADMIN_CANARY = "canary-of-the-administrator"
 KEY_CANARY = "canary-of-the-secret-key-which-django-wants-to-have-fifty-characters-0123456789"
+
+# The images that a parallel run keeps: (folder, options of `docker build`).
+KEEPER = f"test-keeper-{os.getpid()}"
+KEPT = [
+    *((folder, f"-f {file}") for folder in ("01-docker-flask", "02-docker-flask-alpine") for file in FLASK_FILES),
+    *((DJANGO, f"--target {target}") for target in ("dev", "prod", "tests")),
+]
 
 # Routes that the fault tests add to a copy of urls.py.
 ROUTES = """
@@ -163,6 +171,25 @@ def answers(url, limit=5):
         return requests.get(url, timeout=limit).status_code == 200
     except requests.RequestException:
         return False
+
+
+def pytest_sessionstart(session):
+    """Before a parallel run, build each image of the examples once, and keep it until the end (pytest calls this).
+
+    Otherwise a test that removes its image takes away layers that another test's build relies on: moby/buildkit#6521.
+    """
+    if getattr(session.config.option, "numprocesses", None):
+        for number, (folder, options) in enumerate(KEPT):
+            subprocess.run(
+                f"docker build -q {options} -t {KEEPER}:{number} .", shell=True, cwd=ROOT / folder, stdout=subprocess.DEVNULL
+            )
+
+
+def pytest_sessionfinish(session):
+    """Remove the images that were kept (pytest calls this)."""
+    if getattr(session.config.option, "numprocesses", None):
+        kept = " ".join(f"{KEEPER}:{number}" for number in range(len(KEPT)))
+        subprocess.run(f"docker image rm {kept}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
