@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ADMIN_CANARY, Project, answers, figure, kill, sh, until
+from engine import network
+from engine.daemon import answers as engine_answers
 from test_django import log_in
 from test_engine import ENGINE, POSTGRES, SLIM, bare, kill_engine, private, processes
 
@@ -84,12 +86,16 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
             shim = next(other for other in processes(run) if b"containerd-shim" in Path(f"/proc/{other}/cmdline").read_bytes())
             command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
             own = dict(pair.split(b"=", 1) for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pair)
+            firewall = {table: network.rules(*table) for table in network.TABLES}
             kill(pid)
             # The same command in the same mounts, as a service manager would do it.
             subprocess.Popen(
                 ["nsenter", f"--target={shim}", "--mount", *command], env=own, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
+            # It empties Docker's chains, in which the engine of these tests has rules; `engine start` gives them back itself.
+            until(lambda: engine_answers(run / "docker.sock"), limit=60)
+            network.give_back(firewall)
 
         def power_cut():
             kill_engine(run)
