@@ -22,7 +22,7 @@ STAND_INS = {
     "python:3.14-alpine3.24": "python-alpine",
 }
 # PostgreSQL 17 is for one test, in whose folder it is named: data of an older major version.
-STAND_INS_OF_TESTS = {"postgres:17": "postgres"}
+ALL_STAND_INS = STAND_INS | {"postgres:17": "postgres"}
 OLD_PLACE = "/var/lib/postgresql/data"
 BUILD_ARGS = {"postgres:17": {"DEBIAN": OLDEST, "PG_MAJOR": "17", "PGDATA": OLD_PLACE, "VOLUME": OLD_PLACE}}
 DEBIAN = "docker-examples-debian"  # what the stand-ins are built from; its tag is the release
@@ -37,7 +37,7 @@ def needed(folders):
     if not folders or not all((Path(folder) / "Dockerfile").exists() for folder in folders):
         return list(STAND_INS)
     texts = [path.read_text(errors="ignore") for folder in folders for path in Path(folder).glob("*") if path.is_file()]
-    return [name for name in STAND_INS | STAND_INS_OF_TESTS if any(name in text for text in texts)]
+    return [name for name in ALL_STAND_INS if any(name in text for text in texts)]
 
 
 def recipe(folder, arguments):
@@ -51,7 +51,7 @@ def provide(names, mirror):
     query = '{{index .Config.Labels "' + LABEL + '"}}'
     hub = None
     for name in names:
-        folder, arguments = (STAND_INS | STAND_INS_OF_TESTS)[name], BUILD_ARGS.get(name, {})
+        folder, arguments = ALL_STAND_INS[name], BUILD_ARGS.get(name, {})
         found = output("docker", "image", "inspect", "--format", query, name, env=environment())
         if found.strip() == recipe(folder, arguments) or found == "\n":  # "\n": an image without the label is an official one
             continue
