@@ -1,8 +1,13 @@
-"""What the tests share: a shell, names and ports of their own, copies of the folders. Run by `make test`."""
+"""Helpers and fixtures of all tests: a shell, free names and ports, and copies of the folders."""
 
+import contextlib
 import gzip
+import itertools
 import json
 import os
+import pty
+import random
+import re
 import shutil
 import signal
 import socket
@@ -19,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DJANGO = "03-docker-compose-django"
 FLASK_FILES = ("Dockerfile", "production.Dockerfile")
 
-# The tutorial's own secrets.txt, letter by letter.
+# The tutorial's secrets.txt, unchanged.
 TUTORIAL_SECRETS = """\
 POSTGRES_USER=appname
 POSTGRES_PASSWORD=appnameKTh1PjVmECYKnZna
@@ -35,19 +40,22 @@ DJANGO_SUPERUSER_PASSWORD=appnameOtwEgXAAPj5ZLmsQ
 LIFECYCLE=dev
 """
 
-# Words that stand nowhere else, to be searched for where no password belongs.
+# Unique values for the secrets. The tests search for them in places that must not contain a secret.
 POSTGRES_CANARY = "canary-of-the-database"
 ADMIN_CANARY = "canary-of-the-administrator"
 KEY_CANARY = "canary-of-the-secret-key-which-django-wants-to-have-fifty-characters-0123456789"
+SECRET_CANARIES = {
+    "POSTGRES_PASSWORD": POSTGRES_CANARY, "DJANGO_SUPERUSER_PASSWORD": ADMIN_CANARY, "DJANGO_SECRET_KEY": KEY_CANARY
+}  # fmt: skip
 
-# The images that a parallel run keeps: (folder, options of `docker build`).
-KEEPER = f"test-keeper-{os.getpid()}"
-KEPT = [
+# The images that are built before a parallel run: (folder, options of `docker build`).
+PREBUILT = f"test-keeper-{os.getpid()}"
+EXAMPLE_IMAGES = [
     *((folder, f"-f {file}") for folder in ("01-docker-flask", "02-docker-flask-alpine") for file in FLASK_FILES),
-    *((DJANGO, f"--target {target}") for target in ("dev", "prod", "tests")),
+    *((DJANGO, f"-f {file}") for file in ("Dockerfile", "production/Dockerfile")),
 ]
 
-# Routes that the fault tests add to a copy of urls.py.
+# The fixture `site` adds these routes to a copy of urls.py.
 ROUTES = """
 import time
 from django.db import connection
@@ -59,20 +67,27 @@ def hold(request):
         cursor.execute("select pg_sleep(10)")
     return HttpResponse("finished")
 
+def limit(request):
+    "Return how long a query may take."
+    with connection.cursor() as cursor:
+        cursor.execute("show statement_timeout")
+        return HttpResponse(cursor.fetchone()[0])
+
 def eat(request):
     "Take more memory than the container may have."
     taken = []
     while True:
         taken.append(bytearray(16 * 2**20))
 
-urlpatterns += [path("hold/", hold), path("eat/", eat)]
+urlpatterns += [path("hold/", hold), path("limit/", limit), path("eat/", eat)]
 """
 
 
 def sh(command, cwd=ROOT, ok=True, **options):
-    """Run a command line as a person would type it, in the folder cwd; return what it printed, both streams together.
+    """Run a shell command in the folder `cwd`. Return its output, stdout and stderr together.
 
-    Raises AssertionError, with the output, where it succeeds or fails otherwise than `ok` says (None: either).
+    `ok` is the expected result: True for success, False for failure, None for either.
+    Raise AssertionError with the output if the result differs.
     """
     options = {"stdin": subprocess.DEVNULL, "timeout": 230, **options}
     done = subprocess.run(
@@ -83,13 +98,13 @@ def sh(command, cwd=ROOT, ok=True, **options):
 
 
 def exit_code(name):
-    """Type `docker stop`; return the exit code with which the container ended."""
+    """Run `docker stop`. Return the exit code of the container."""
     sh(f"docker stop {name}")
     return sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {name}")
 
 
 def count_in_image(image, words):
-    """Return {word: how often it is in the layers of an image}, by `docker save`; Engine 29's image store compresses layers."""
+    """Count how often each word occurs in the layers of an image. Return {word: count}."""
     found = dict.fromkeys(words, 0)
     with (
         subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as save,
@@ -97,6 +112,7 @@ def count_in_image(image, words):
     ):
         for member in archive:
             data = archive.extractfile(member).read() if member.isfile() else b""
+            # Docker Engine 29 saves compressed layers.
             if data.startswith(b"\x1f\x8b"):
                 data = gzip.decompress(data)
             for word in words:
@@ -104,36 +120,62 @@ def count_in_image(image, words):
     return found
 
 
-GIVEN = set()  # the ports that free_port returned: none is for two
+# Each worker of pytest-xdist has 1000 ports of its own, below those that Linux takes for outgoing connections. It uses them
+# one after the other, from a random one on, because another clone's tests may use the same ports.
+FIRST_PORT = 20000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = itertools.cycle(range(FIRST_PORT, FIRST_PORT + 1000))
+PORTS = itertools.islice(PORTS, random.randrange(1000), None)
 
 
 def free_port():
-    """Return a port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    if port in GIVEN:
-        return free_port()
-    GIVEN.add(port)
-    return port
+    """Return a port on 127.0.0.1 that is not in use."""
+    while True:
+        port = next(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def copy(folder, into):
-    """Copy one example folder out of the checkout, without what git ignores; return where it is."""
-    ignored = shutil.ignore_patterns("data", "backups", "__pycache__", "*.new")
+    """Copy an example folder into the folder `into`, without the files that git ignores. Return the path of the copy."""
+    ignored = shutil.ignore_patterns("data*", "backups", "secrets", ".env", "__pycache__", "*.new")
     return Path(shutil.copytree(ROOT / folder, Path(into) / folder, ignore=ignored))
 
 
-FIGURES = []  # what the fault tests measured, one line each
+def at_a_terminal(command, place, word, keys=("echo $((6 * 7))-$(whoami); exit\n",), env=None):
+    """Run a command in a terminal, type `keys`, and check that the terminal shows `word`.
+
+    `env` holds additional environment variables. Raise AssertionError if the command fails.
+    Raise OSError if the command ends without showing the word.
+    """
+    keyboard, terminal = pty.openpty()
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    with subprocess.Popen(["sh", "-c", command], cwd=place, env={**os.environ, **(env or {})}, **streams) as session:
+        for line in keys:
+            # A password prompt discards everything that was typed before it appeared.
+            if len(keys) > 1:
+                time.sleep(1)
+            os.write(keyboard, line.encode())
+        assert session.wait(timeout=60) == 0
+    os.close(terminal)
+    seen = b""
+    while word not in seen:
+        seen += os.read(keyboard, 1024)
+    os.close(keyboard)
+
+
+# Measurements of the fault tests, one line each.
+FIGURES = []
 
 
 def figure(fault, text):
-    """Keep what a test measured: it is shown at the end of the run."""
+    """Record a measurement. pytest prints all of them at the end of the run."""
     FIGURES.append(f"{fault}: {text}")
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Show the figures (pytest calls this)."""
+    """Print the measurements (pytest hook)."""
     if FIGURES:
         terminalreporter.section("measured")
         for line in FIGURES:
@@ -141,9 +183,9 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def until(condition, limit, pause=0.05):
-    """Call `condition` until it returns something true; return the seconds that it took.
+    """Call `condition` until it returns a true value. Return how many seconds that took.
 
-    Raises AssertionError after `limit` seconds.
+    Raise AssertionError after `limit` seconds.
     """
     begun = time.monotonic()
     while not condition():
@@ -153,20 +195,25 @@ def until(condition, limit, pause=0.05):
 
 
 def kill(pid):
-    """Kill a process by SIGKILL; return once it is gone: os.kill returns before, and what it killed may answer meanwhile."""
-    assert pid > 0, "it does not run"  # to os.kill, 0 is the tests themselves
+    """Kill a process with SIGKILL and wait until it is gone.
+
+    os.kill returns earlier, when the process may still answer requests.
+    """
+    # os.kill(0, ...) would also kill the tests.
+    assert pid > 0, "it does not run"
     os.kill(pid, signal.SIGKILL)
     until(lambda: not os.path.exists(f"/proc/{pid}"), limit=10, pause=0.001)
 
 
 def workers(container):
-    """Return the pids of Granian's workers in a container, in order, as this machine counts them."""
+    """Return the process IDs of Granian's workers in a container, sorted, as the host sees them."""
     lines = [line.split(None, 1) for line in sh(f"docker top {container} -eo pid,args").splitlines()[1:]]
-    return sorted(int(pid) for pid, command in lines if "spawn_main" in command)  # how Python 3.14 starts them
+    # Python 3.14 starts each worker with a call of spawn_main.
+    return sorted(int(pid) for pid, command in lines if "spawn_main" in command)
 
 
 def answers(url, limit=5):
-    """Return whether a page answers with 200 within `limit` seconds."""
+    """Return whether a page answers with status 200 within `limit` seconds."""
     try:
         return requests.get(url, timeout=limit).status_code == 200
     except requests.RequestException:
@@ -174,55 +221,64 @@ def answers(url, limit=5):
 
 
 def pytest_sessionstart(session):
-    """Before a parallel run, build each image of the examples once, and keep it until the end (pytest calls this).
+    """Build each image of the examples before a parallel run (pytest hook).
 
-    Otherwise a test that removes its image takes away layers that another test's build relies on: moby/buildkit#6521.
+    The images stay until the end of the run. Without them, a test that removes its image would also remove layers that
+    the build of another test needs: moby/buildkit#6521.
     """
     if getattr(session.config.option, "numprocesses", None):
-        for number, (folder, options) in enumerate(KEPT):
+        for number, (folder, options) in enumerate(EXAMPLE_IMAGES):
             subprocess.run(
-                f"docker build -q {options} -t {KEEPER}:{number} .", shell=True, cwd=ROOT / folder, stdout=subprocess.DEVNULL
+                f"docker build -q {options} -t {PREBUILT}:{number} .", shell=True, cwd=ROOT / folder, stdout=subprocess.DEVNULL
             )
 
 
 def pytest_sessionfinish(session):
-    """Remove the images that were kept (pytest calls this)."""
+    """Remove the images that pytest_sessionstart built (pytest hook)."""
     if getattr(session.config.option, "numprocesses", None):
-        kept = " ".join(f"{KEEPER}:{number}" for number in range(len(KEPT)))
+        kept = " ".join(f"{PREBUILT}:{number}" for number in range(len(EXAMPLE_IMAGES)))
         subprocess.run(f"docker image rm {kept}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
+# tryfirst: pytest-xdist must see these marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Give tests that share something that takes long to start to one worker of pytest-xdist (pytest calls this)."""
+    """Run tests that share a slow fixture on the same worker of pytest-xdist (pytest hook)."""
     for item in items:
         shared = next((name for name in ("reader", "shop", "running", "tools") if name in item.fixturenames), None)
         if shared:
             place = "" if shared == "running" else f"{item.path.stem}-"
             item.add_marker(pytest.mark.xdist_group(f"{place}{shared}"))
+    # The longest group starts first, so that no worker has to wait for it at the end.
+    items.sort(key=lambda item: "reader" not in item.fixturenames)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def docker():
-    """Give the tests a clean environment; fail at once, with the way out, where no engine answers."""
-    for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the `make test` around us: no concern of the tests' own make
+    """Clean the environment, and stop the run if no Docker Engine answers."""
+    # `make test` sets these. They must not reach the make commands of the tests.
+    for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         os.environ.pop(variable, None)
     if subprocess.run(["docker", "version"], capture_output=True).returncode:
-        pytest.exit("no Docker Engine answers: run the tests by `make test`", returncode=2)
+        pytest.exit("no Docker Engine answers: run the tests with `make test`", returncode=2)
 
 
 @pytest.fixture
 def name():
-    """Yield a name for a container or an image; remove what has it afterwards."""
+    """Yield an unused name. Afterwards, remove the containers and images whose names begin with it."""
     word = f"test-{uuid.uuid4().hex[:8]}"
     yield word
-    sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v", ok=None)  # one may be on its way out (--rm)
+    # ok=None: Docker may already be removing a container that was started with --rm.
+    sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v", ok=None)
     sh(f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{word}*' | xargs -r docker image rm -f")
 
 
 @pytest.fixture(scope="session")
 def postgres_17(tmp_path_factory):
-    """Return the name of PostgreSQL 17's image, for data of an older version. A private engine builds a stand-in for it."""
+    """Return the name of the PostgreSQL 17 image, for tests with data of an older version.
+
+    With the private engine, build a stand-in for the image first.
+    """
     folder = tmp_path_factory.mktemp("postgres-17")
     (folder / "Dockerfile").write_text("FROM postgres:17\n")
     if os.environ.get("DOCKER_HOST", "").startswith("unix:///run/docker-examples-"):
@@ -237,10 +293,10 @@ def port():
 
 
 class Project:
-    """A copy of the Django folder with names, ports, secrets and data of its own. Its folder's path has a space in it."""
+    """A copy of the Django folder with its own names, ports, secrets and data. Its path contains a space."""
 
     def __init__(self, base):
-        """Make the copy in the folder `base`, with the tutorial's secrets file."""
+        """Create the copy in the folder `base`, with the tutorial's secrets file."""
         self.folder = copy(DJANGO, base / "a clone")
         self.secrets = self.folder.parent / "secrets" / "secrets.txt"
         self.secrets.parent.mkdir()
@@ -248,6 +304,7 @@ class Project:
         self.name = f"test-{uuid.uuid4().hex[:8]}"
         self.port, self.db_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.names = {"frontend": f"{self.name}-django", "backend": f"{self.name}-backend-1"}
         self.variables = {
             "COMPOSE_PROJECT_NAME": self.name,
             "DJANGO_NAME": f"{self.name}-django",
@@ -255,41 +312,86 @@ class Project:
             "DB_PORT": str(self.db_port),
         }
 
-    def production(self):
-        """Make this a production project: with the two secrets that the tutorial's file lacks, and passwords of its own."""
-        text = TUTORIAL_SECRETS.replace("appnameKTh1PjVmECYKnZna", POSTGRES_CANARY)
-        text = text.replace("appnameOtwEgXAAPj5ZLmsQ", ADMIN_CANARY)
-        self.secrets.write_text(f"{text}DJANGO_SECRET_KEY={KEY_CANARY}\nDJANGO_ALLOWED_HOSTS=localhost,127.0.0.1\n")
-        self.variables["LIFECYCLE"] = "prod"
-
     def sh(self, command, **options):
-        """Run a command line in the project's folder, with its names and ports in the environment."""
+        """Run a shell command in the project's folder, with its names and ports as environment variables."""
         return sh(command, cwd=self.folder, env={**os.environ, **self.variables}, **options)
 
     def sql(self, query):
-        """Return what psql prints for a query, without headings; psql runs as the database's superuser, in either lifecycle."""
+        """Run a query with psql. Return its output without headings."""
         inside = 'psql -qAt -U "$POSTGRES_USER" -d appname_db'
         return self.sh(f"docker compose exec -T backend sh -c '{inside}'", input=query, stdin=None)
 
     def container(self, service):
         """Return what `docker container inspect` says of a service's container."""
-        name = f"{self.name}-django" if service == "frontend" else f"{self.name}-backend-1"
-        return json.loads(sh(f"docker container inspect {name}"))[0]
+        return json.loads(sh(f"docker container inspect {self.names[service]}"))[0]
 
     def remove(self):
-        """Remove all that the project has, whatever state a test left it in."""
-        if self.variables.get("LIFECYCLE") == "prod":
-            self.production()
-            self.sh("echo yes | make clean", stdin=None)
-            del self.variables["LIFECYCLE"]
+        """Remove everything that belongs to the project, in whatever state a test left it."""
         self.secrets.write_text(TUTORIAL_SECRETS)
-        self.sh("docker compose kill", ok=None)  # one may be on its way out
+        # ok=None: A container may already be stopping.
+        self.sh("docker compose kill", ok=None)
         self.sh("make clean")
+
+
+class Production:
+    """A copy of the Django folder, for its folder production/, with its own name, ports, settings and secrets.
+
+    Caddy serves plain HTTP, because most tests need no certificate. test_production.py also tests TLS.
+    """
+
+    def __init__(self, base):
+        """Create the copy in the folder `base`. Its path contains a space."""
+        self.example = copy(DJANGO, base / "a clone")
+        self.folder = self.example / "production"
+        self.name = f"test-{uuid.uuid4().hex[:8]}"
+        self.port, self.https_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.names = {service: f"{self.name}-{service}-1" for service in ("proxy", "frontend", "backend")}
+        self.write_settings()
+
+    def write_settings(self):
+        """Write .env and the secrets. Their values are words that the tests can search for."""
+        sh("sh make-secrets.sh", cwd=self.folder)
+        (self.folder / ".env").write_text((self.folder / "env.example").read_text())
+        self.set(COMPOSE_PROJECT_NAME=self.name, HTTP_PORT=self.port, HTTPS_PORT=self.https_port)
+        self.set(SITE_ADDRESS="http://", DJANGO_ALLOWED_HOSTS="localhost,127.0.0.1")
+        for key, word in SECRET_CANARIES.items():
+            self.secret(key).write_text(word)
+
+    def secret(self, key):
+        """Return the path of a secret's file."""
+        return self.folder / "secrets" / key
+
+    def set(self, **values):
+        """Change or add keys in .env."""
+        text = (self.folder / ".env").read_text()
+        for key, value in values.items():
+            text, found = re.subn(f"^{key}=.*", f"{key}={value}", text, flags=re.MULTILINE)
+            text += "" if found else f"{key}={value}\n"
+        (self.folder / ".env").write_text(text)
+
+    def sh(self, command, **options):
+        """Run a shell command in the folder production/."""
+        return sh(command, cwd=self.folder, **options)
+
+    def sql(self, query):
+        """Run a query with psql, as the superuser of the database. Return its output without headings."""
+        return self.sh("docker compose exec -T backend psql -qAt -d appname_db", input=query, stdin=None)
+
+    def container(self, service):
+        """Return what `docker container inspect` says of a service's container."""
+        return json.loads(sh(f"docker container inspect {self.names[service]}"))[0]
+
+    def remove(self):
+        """Remove everything that belongs to the project, in whatever state a test left it."""
+        self.write_settings()
+        self.sh("docker compose kill", ok=None)
+        self.sh("echo yes | make clean", stdin=None)
 
 
 @pytest.fixture
 def project(tmp_path):
-    """Yield a Django project with the tutorial's secrets, nothing started yet."""
+    """Yield a Django project with the tutorial's secrets. Nothing is started yet."""
     one = Project(tmp_path)
     yield one
     one.remove()
@@ -297,7 +399,7 @@ def project(tmp_path):
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory):
-    """Yield a Django project that is up, for the tests that only look."""
+    """Yield a running Django project. All tests share it, so they must not change it."""
     one = Project(tmp_path_factory.mktemp("running"))
     one.sh("make up")
     yield one
@@ -305,17 +407,17 @@ def running(tmp_path_factory):
 
 
 @pytest.fixture
-def prod(project):
-    """Return a production project of the test's own, nothing started yet."""
-    project.production()
-    return project
+def prod(tmp_path):
+    """Yield a production project for one test. Nothing is started yet."""
+    one = Production(tmp_path)
+    yield one
+    one.remove()
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """Yield a project that is up in production, for the tests of one file."""
-    one = Project(tmp_path_factory.mktemp("production"))
-    one.production()
+    """Yield a running production project. All tests of a file share it."""
+    one = Production(tmp_path_factory.mktemp("production"))
     one.sh("make up")
     yield one
     one.remove()
@@ -323,18 +425,18 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(shop):
-    """Return the production project, with the routes above."""
-    urls = shop.folder / "codesolid_demo/codesolid_demo/urls.py"
+    """Return the shared production project with the routes of ROUTES added."""
+    urls = shop.example / "codesolid_demo/codesolid_demo/urls.py"
     urls.write_text(urls.read_text() + ROUTES)
     shop.sh("make up")
     return shop
 
 
 class Clone:
-    """A copy of the whole checkout, as `git clone` would make it, with names and ports of its own."""
+    """A copy of the whole checkout with its own names and ports, like a fresh `git clone`."""
 
     def __init__(self, base):
-        """Make the copy in the folder `base`; its path has a space in it."""
+        """Create the copy in the folder `base`. Its path contains a space."""
         self.folder = base / "a clone"
         self.folder.mkdir(parents=True)
         files = sh("git ls-files --cached --others --exclude-standard").splitlines()
@@ -349,13 +451,13 @@ class Clone:
         self.variables = " ".join(f"{name}={port}" for name, port in zip(names, self.ports, strict=True))
 
     def make(self, target, **options):
-        """Run make with this clone's names and ports; return what it printed."""
+        """Run make with the names and ports of this clone. Return its output."""
         return sh(f"make {target} SUFFIX={self.suffix} {self.variables}", cwd=self.folder, **options)
 
 
 @pytest.fixture
 def clone(tmp_path):
-    """Yield a fresh clone; remove what it started."""
+    """Yield a fresh clone. Afterwards, remove everything that it started."""
     one = Clone(tmp_path)
     yield one
     one.make("clean")

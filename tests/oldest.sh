@@ -1,10 +1,10 @@
 #!/bin/sh
-# Tries the oldest Docker that the README promises, Debian 13's, beside the engine of `make test`: the smoke test, and the tests
-# of the three folders. `make test-oldest` runs it, with the engine and the environment for pytest.
+# Runs the smoke test and the tests of the three folders on the oldest Docker that the README promises, the one of Debian 13.
+# `make test-oldest` calls it, and provides the usual engine and pytest.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 
-# engine COMMAND [FOLDER]: the private engine of Debian 13, which has a cache of its own. No engine that this shell was given.
+# engine COMMAND [FOLDER]: runs tests/engine for Debian 13's engine, with its own cache. Ignores the engine of this shell.
 tests=$PWD
 engine() {
   (cd "$tests" && env -u DOCKER_HOST -u DOCKER_CONFIG -u DOCKER_CONTEXT ENGINE_RELEASE=trixie python3 -B -m engine "$@")
@@ -14,17 +14,17 @@ work=$(mktemp -d)
 trap 'engine clean; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# The images come from the newer engine, which builds the one of PostgreSQL 17, too, where it is a private one. A folder whose
-# Dockerfile names none asks for none.
+# Copy the images from the usual engine. If that is a private one, let it build the stand-in for PostgreSQL 17, too.
+# Start the oldest engine with an empty Dockerfile, because that asks for no images.
 mkdir "$work/none" "$work/old"
 touch "$work/none/Dockerfile"
 echo "FROM postgres:17" > "$work/old/Dockerfile"
 case "${DOCKER_HOST:-}" in (unix:///run/docker-examples-*) python3 -B -m engine start "$work/old" >/dev/null;; esac
 run=$(engine start "$work/none")
 echo "Loading the images into the oldest engine."
-images="hello-world python:3.14-slim-trixie python:3.14-alpine3.24 postgres:18-trixie postgres:17"
+images="hello-world python:3.14-slim-trixie python:3.14-alpine3.24 postgres:18-trixie postgres:17 caddy:2.11-alpine"
 for image in $images; do docker image inspect "$image" >/dev/null 2>&1 || docker pull "$image"; done
-# shellcheck disable=SC2086 # five words
+# shellcheck disable=SC2086 # words
 docker save $images | docker --host "unix://$run/docker.sock" load
 
 export DOCKER_HOST="unix://$run/docker.sock" DOCKER_CONFIG="$run/config" PATH="$run/bin:$PATH"
@@ -33,5 +33,5 @@ docker compose version --short
 docker info --format 'image store: {{.Driver}} {{.DriverStatus}}'
 sh smoke.sh
 cd ..
-.venv/bin/pytest tests/test_flask.py tests/test_flask_prod.py tests/test_alpine.py tests/test_django.py tests/test_django_ops.py \
-  tests/test_django_prod.py -m "not slow" -n 4 --dist loadgroup "$@"
+.venv/bin/pytest tests/examples/test_flask.py tests/examples/test_flask_production.py tests/examples/test_alpine.py \
+  tests/examples/test_django.py tests/examples/test_operations.py tests/examples/test_production.py -m "not slow" -n 4 --dist loadgroup "$@"

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Builds and runs the three examples and looks at their pages: sh tests/smoke.sh. For those who have no Python: it needs make,
-# curl and Docker. Names, ports, data and passwords are its own, so it gets into nobody's way; at its end all of that is gone.
+# Builds and runs the three examples and checks their pages, without Python: sh tests/smoke.sh. It needs make, curl and Docker.
+# It uses its own names, ports, data and passwords, and removes everything at the end.
 CDPATH='' cd -- "$(dirname -- "$0")/.." || exit
-unset MAKEFLAGS  # a make that started this one would hand its own options (-n, -j) down to the makes below
-command -v curl >/dev/null || { echo "error: there is no curl, which this needs. On Debian: apt-get install curl" >&2; exit 1; }
-# The same as in a shell: eval "$(make -s engine)". It prints nothing where an engine answers.
+unset MAKEFLAGS  # if make started this script, its options (-n, -j) must not reach the makes below
+command -v curl >/dev/null || { echo "error: curl is missing. On Debian, run: apt-get install curl" >&2; exit 1; }
+# Use the private engine if no other answers.
 docker version >/dev/null 2>&1 || { engine=$(make -s engine) && eval "$engine"; } || exit
 work=$(mktemp -d) || exit
 name=smoke$$ passed=0
 django="$work/03-docker-compose-django"
 export COMPOSE_PROJECT_NAME=$name DJANGO_NAME=$name-django
 
-# Twice, because docker heeds a second Ctrl-C even where the shell tells it not to.
+# Clean up twice, because docker reacts to a second Ctrl-C even if the shell ignores it.
 cleanup() {
   trap '' INT TERM HUP
   for _ in 1 2; do
@@ -19,12 +19,12 @@ cleanup() {
     make -C "$django" clean
     docker image rm $name-flask $name-alpine
   done >/dev/null 2>&1
-  rm -rf "$work" || echo "error: not all of $work could be removed: sudo rm -rf '$work'" >&2
+  rm -rf "$work" || echo "error: could not remove all of $work. Run: sudo rm -rf '$work'" >&2
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-# promise TEXT COMMAND ...: the text, if the command succeeds; else what the command printed, and the end.
+# promise TEXT COMMAND ...: prints the text if the command succeeds. Otherwise prints the command's output and exits.
 promise() {
   text=$1; shift
   if said=$("$@" 2>&1); then passed=$((passed + 1)); echo "ok  $text"; return; fi
@@ -32,24 +32,24 @@ promise() {
   exit 1
 }
 
-# fetch CONTAINER PATH [OPTION ...]: PORT=0, below, lets Docker choose a free port; `docker port` says which.
+# fetch CONTAINER PATH [OPTION ...]: PORT=0, below, lets Docker choose a free port. `docker port` prints it.
 fetch() {
   url=http://$(docker port "$1" | sed -n '1s/.* //p')$2 && shift 2 && curl -qfsS --noproxy '*' "$url" "$@"
 }
 
-# Flask may need a second until it answers.
+# Flask may need a second to start.
 page_is() { for _ in 1 2 3 4 5 6 7 8 9; do page=$(fetch "$1" /) && break; sleep 1; done; echo "$page"; [ "$page" = "$2" ]; }
 page_has() { page=$(fetch "$1" /) && echo "$page" && case "$page" in *"$2"*) ;; *) false;; esac; }
 answers_200() { code=$(fetch "$1" "$2" -o /dev/null -w '%{http_code}') && echo "$code" && [ "$code" = 200 ]; }
 
-# `docker wait` must listen before the end, and then prints the exit code: 137 is a container that had to be killed. It takes
-# no notice of Ctrl-C, so it must not hold the output for which `promise` waits.
+# Start `docker wait` before the stop. It prints the exit code, which is 137 if Docker had to kill the container.
+# It ignores Ctrl-C, so it writes to a file: `promise` would wait for it until it closes the output.
 stops_with_0() {
   docker wait "$1" >"$work/code" 2>&1 & sleep 2
   docker stop "$1" && wait $! && echo "exit code:" && cat "$work/code" && grep -qx 0 "$work/code"
 }
 
-echo "Building and running the three examples; the first time takes some minutes."
+echo "Building and running the three examples. The first time takes a few minutes."
 
 for example in 01-docker-flask:flask 02-docker-flask-alpine:alpine; do
   folder=${example%:*} container=$name-${example#*:}
@@ -59,10 +59,10 @@ for example in 01-docker-flask:flask 02-docker-flask-alpine:alpine; do
   promise "$folder: docker stop ends it with exit code 0" stops_with_0 "$container"
 done
 
-# A copy, because Django's data/ and ../secrets/ lie beside its files. Your data/ is for PostgreSQL's eyes only.
+# Run Django in a copy, because it uses data/ and ../secrets/. Don't copy your data/, which only PostgreSQL can read.
 mkdir "$work/tests" "$django" && cp -Rp Makefile secrets.example "$work" && cp -Rp tests/engine "$work/tests" || exit
 for file in 03-docker-compose-django/.dockerignore 03-docker-compose-django/*; do
-  [ "${file##*/}" = data ] || cp -Rp "$file" "$django" || exit
+  case "${file##*/}" in data*|production) ;; *) cp -Rp "$file" "$django" || exit;; esac
 done
 promise "make secrets" make -C "$work" secrets
 promise "03-docker-compose-django: make up" make -C "$django" up PORT=0 DB_PORT=0

@@ -1,19 +1,27 @@
-"""Measure the examples beside the tutorial's own way and the usual alternative; `make bench` calls it: bench.py [ROUNDS].
+"""Compare the examples with the tutorial and the usual alternative. `make bench` runs it. Usage: bench.py [ROUNDS].
 
-Rounds are interleaved, so that a machine's moods hit all alike. Prints a table of medians (least to greatest) and writes
-results.json beside this file. Everything it makes is named bench-... and removed at the end.
+Each round measures every variant once, so a slow moment of the machine doesn't affect only one of them. Prints a table of medians
+with the minimum and maximum, and writes results.json next to this file. The names of all images, containers and networks begin
+with bench-. They are removed at the end.
+
+The variants are tutorial, gunicorn (the usual alternative), dev and prod (the examples, prod without its proxy), proxy
+(production behind its proxy), and floor (the shortest possible start).
 """
 
 import contextlib
+import gzip
 import http.client
+import itertools
 import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.error
@@ -29,26 +37,38 @@ FLASK, ALPINE, DJANGO = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine
 SWARM = ROOT / "tests/swarm"
 BASE = "python:3.14-slim-trixie"
 TITLES = {"flask": "Flask", "alpine": "Flask on Alpine"}
-# What is measured beside the examples, and its Django settings: the tutorial's way, and the usual alternative.
-OTHERS = {"tutorial": "codesolid_demo.settings", "gunicorn": "codesolid_demo.settings_whitenoise"}
+OTHERS = ("tutorial", "gunicorn")
 LOAD = "-t 2 -c 16 -d 4s"  # wrk: two threads, sixteen connections, four seconds
 QUIET = {"shell": True, "capture_output": True, "text": True}
+MEMORY = "memory of the whole stack, MiB"
+MIB = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}  # the units of `docker stats`
+# All variants of Django get production's settings, changed to plain HTTP and to the host names that the load uses.
+EXAMPLE = dict(re.findall(r"^(\w+)=(.*)", (DJANGO / "production/env.example").read_text(), re.MULTILINE))
+SETTINGS = EXAMPLE | {
+    "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1,bench-target,bench-caddy",
+    "SITE_ADDRESS": "http://",
+    "HTTP_PORT": "18880",
+    "HTTPS_PORT": "18881",
+}
 WORD = "a-word-for-the-benchmark-only-that-nobody-keeps-0123456789"
-SECRETS = f"""\
-POSTGRES_USER=appname
-POSTGRES_PASSWORD={WORD}
-POSTGRES_DB=appname_db
-PGDATA=/var/lib/postgresql/data/pgdata
-POSTGRES_REMOTE_HOST=backend
-POSTGRES_PORT=5432
-DJANGO_SETTINGS_MODULE=codesolid_demo.settings
-DJANGO_SUPERUSER=appname_admin
-DJANGO_SUPERUSER_EMAIL=your_email@example.com
-DJANGO_SUPERUSER_PASSWORD={WORD}
-DJANGO_SECRET_KEY={WORD}
-DJANGO_ALLOWED_HOSTS=bench-target,localhost,127.0.0.1
+SECRETS = dict.fromkeys(("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"), WORD)
+# Only dev and the tutorial need this in secrets.txt. The other images set it themselves.
+DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "codesolid_demo.settings"}
+# Runs in a Django container: logs in a superuser and prints the session key. It also checks that the key works, because wrk
+# counts a redirect to the log-in page as a success.
+LOG_IN = """
+import http.client
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client()
+client.force_login(User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)[0])
+session = client.cookies["sessionid"].value
+connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=30)
+connection.request("GET", "/admin/", headers={"Cookie": f"sessionid={session}"})
+assert connection.getresponse().status == 200
+print(session)
 """
-# What takes five seconds to answer, for a stop while it is under way: a copy of flaskapp.py and of urls.py gets it.
+# A page that takes five seconds, to measure a stop during a request. It is added to copies of flaskapp.py and urls.py.
 SLOW_FLASK = """
 @app.route("/slow/")
 def slow():
@@ -64,7 +84,7 @@ urlpatterns.append(path("slow/", lambda request: time.sleep(5) or HttpResponse("
 
 
 def sh(command, cwd=ROOT, **more):
-    """Run a command line; return what it printed. Raises CalledProcessError, after showing the output, where it fails."""
+    """Run a command line; return what it printed. If it fails, show the output and raise CalledProcessError."""
     done = subprocess.run(
         command, shell=True, cwd=cwd, env={**os.environ, **more}, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
@@ -82,7 +102,7 @@ def seconds(action):
 
 
 def first_200(url, limit=120):
-    """Wait until a page of 127.0.0.1 answers with 200. Raises TimeoutError after `limit` seconds."""
+    """Wait until a page answers with 200. Raise TimeoutError after `limit` seconds."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=5) as answer:
@@ -92,16 +112,20 @@ def first_200(url, limit=120):
     raise TimeoutError(f"{url} did not answer with 200 within {limit} s")
 
 
+def write(file, values):
+    """Write the values to an env file; return docker's option for it. A file hides them from `ps`, which shows command lines."""
+    file.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+    return f"--env-file '{file}'"
+
+
 class Stack:
-    """A copy of the Django folder that runs as a Compose project of its own: one of the OTHERS, or ours in dev or prod."""
+    """A copy of the Django folder that runs as a separate Compose project: tutorial, gunicorn, dev or prod."""
 
     def __init__(self, kind, folder, port):
         """Make the copy in `folder`; kind is tutorial, gunicorn, dev or prod."""
         self.kind, self.port = kind, port
-        self.folder = Path(shutil.copytree(DJANGO, folder / kind / "django", ignore=shutil.ignore_patterns("data", "backups")))
-        secrets = folder / kind / "secrets"
-        secrets.mkdir()
-        (secrets / "secrets.txt").write_text(SECRETS)
+        ignored = shutil.ignore_patterns("data*", "backups", "secrets", ".env")
+        self.folder = Path(shutil.copytree(DJANGO, folder / kind / "django", ignore=ignored))
         urls = self.folder / "codesolid_demo/codesolid_demo/urls.py"
         urls.write_text(urls.read_text() + SLOW_DJANGO)
         self.variables = {
@@ -110,36 +134,35 @@ class Stack:
             "PORT": str(port),
             "DB_PORT": "0",
         }
+        if kind == "prod":
+            self.folder /= "production"
+            shutil.copy(BENCH / "prod-override.yaml", self.folder / "docker-compose.override.yaml")
+            write(self.folder / ".env", SETTINGS)
+            sh("sh make-secrets.sh && chmod a+r Caddyfile create_app_user.sql", cwd=self.folder)
+        else:
+            secrets = folder / kind / "secrets"
+            secrets.mkdir()
+            values = SETTINGS | SECRETS | {"PGDATA": "/var/lib/postgresql/data/pgdata"}
+            write(secrets / "secrets.txt", values if kind == "gunicorn" else values | DEVELOPMENT)
         if kind in OTHERS:
-            shutil.copy(BENCH / "others-compose.yaml", self.folder / "docker-compose.yaml")
-            self.variables["BENCH_IMAGE"] = f"bench-django-{kind}"
-            (secrets / "secrets.txt").write_text(SECRETS.replace("codesolid_demo.settings\n", f"{OTHERS[kind]}\n"))
-        elif kind == "prod":
-            (secrets / "prod").mkdir()
-            for key in ("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"):
-                (secrets / "prod" / key).write_text(WORD)
-            self.variables |= {
-                "COMPOSE_FILE": "docker-compose.yaml:docker-compose.prod.yaml",
-                "COMPOSE_ENV_FILES": "../secrets/secrets.txt",
-                "COMPOSE_PROFILES": "database",
-            }
-        if kind not in OTHERS:
+            shutil.copy(BENCH / f"{kind}-compose.yaml", self.folder / "docker-compose.yaml")
+        else:
             self.compose("build")
 
     @property
     def frontend(self):
         """The name of the container that serves Django."""
-        return f"bench-{self.kind}-frontend-1" if self.kind in OTHERS else f"bench-{self.kind}"
+        return "bench-dev" if self.kind == "dev" else f"bench-{self.kind}-frontend-1"
 
     def compose(self, words):
         """Run docker compose in this project."""
         return sh(f"docker compose {words}", cwd=self.folder, **self.variables)
 
     def up(self):
-        """Return the seconds from `docker compose up -d` to the first 200."""
+        """Return the seconds from `docker compose up -d` to the first 200, without production's proxy."""
 
         def start():
-            self.compose("up -d")
+            self.compose("up -d frontend backend")
             first_200(f"http://127.0.0.1:{self.port}/admin/login/")
 
         return seconds(start)
@@ -153,27 +176,40 @@ class Stack:
         self.compose("down --volumes")
         sh(f"docker run --rm -v '{self.folder}:/folder' postgres:18-trixie rm -rf /folder/data")
 
+    def memory(self, container, port):
+        """Load the admin's first page at a port inside a container; return the memory of the whole project, in MiB."""
+        measured(f"http://127.0.0.1:{port}/admin/", log_in(self.frontend), f"container:{container}")
+        names = self.compose("ps -q").split()
+        lines = sh(f"docker stats --no-stream --format '{{{{.MemUsage}}}}' {' '.join(names)}").splitlines()
+        used = [re.match(r"([\d.]+)(\w+)", line).groups() for line in lines]
+        return sum(float(number) * MIB[unit] for number, unit in used)
 
-def environment_file(folder, **changes):
-    """Write what a container of Django or PostgreSQL wants to know into a new file; return docker's option for it.
-
-    A file, because whoever lists the processes sees a command line.
-    """
-    pairs = dict(line.split("=", 1) for line in SECRETS.splitlines()) | changes
-    del pairs["PGDATA"]
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".env", delete=False) as file:
-        file.write("".join(f"{key}={value}\n" for key, value in pairs.items()))
-    return f"--env-file '{file.name}'"
+    def measures(self):
+        """Yield (measure, variant, value) for each measure of the project. Keep the data, remove the containers."""
+        self.empty()
+        yield "empty database to the first 200, s", self.kind, self.up()
+        yield "docker compose down, s", self.kind, self.down()
+        yield "database there, to the first 200, s", self.kind, self.up()
+        taken, code = stop(self.frontend)
+        yield f"docker stop, Django, s (exit code {code})", self.kind, taken
+        if self.kind != "tutorial":
+            self.up()
+            yield MEMORY, self.kind, self.memory(self.frontend, 8000)
+        if self.kind == "prod":
+            self.compose("up -d")
+            yield MEMORY, "proxy", self.memory("bench-prod-proxy-1", 80)
+        self.down()
 
 
 def floor(folder):
-    """Return the least an empty start can take: PostgreSQL to its first TCP answer, and init.py with the server, no containers.
+    """Return the seconds of the shortest possible start: PostgreSQL until it answers over TCP, then init.py and the server.
 
-    Both run inside containers that are there already, one after the other.
+    Both run inside containers that already exist.
     """
     sh("docker network create bench-floor")
     try:
-        run = f"docker run -d --init --network bench-floor {environment_file(folder)}"
+        options = write(folder / "floor.env", SETTINGS | SECRETS | DEVELOPMENT)
+        run = f"docker run -d --init --network bench-floor {options}"
         sh(f"{run} --name bench-floor-db --network-alias backend --entrypoint sleep postgres:18-trixie 300")
         sh(f"{run} --name bench-floor-web -p 127.0.0.1::8000 bench-django-dev sleep 300")
         port = sh("docker port bench-floor-web 8000").split(":")[-1]
@@ -192,40 +228,73 @@ def floor(folder):
         sh("docker rm -f -v bench-floor-db bench-floor-web; docker network rm bench-floor")
 
 
-def measured(path):
-    """Return the requests a second that wrk gets from bench-target, a name in the network bench-load.
+def log_in(container):
+    """Log in inside a Django container; return wrk's option with the session's cookie."""
+    session = sh(f"docker exec {container} python manage.py shell -v 0 -c {shlex.quote(LOG_IN)}")
+    return f"-H 'Cookie: sessionid={session}'"
 
-    Raises TimeoutError where it does not answer within 60 s, ValueError where it answers with errors under the load.
+
+def measured(url, cookie="", network="bench-load"):
+    """Return the requests per second that wrk measures for a URL.
+
+    Raise TimeoutError if the URL doesn't answer without errors within 60 s, and ValueError if there are errors under load.
     """
-    wrk = "docker run --rm --network bench-load bench-wrk"
+    wrk = f"docker run --rm --network {network} bench-wrk {cookie}"
     deadline = time.monotonic() + 60
-    while not clean(said := subprocess.run(f"{wrk} -t 1 -c 1 -d 1s http://bench-target{path}", **QUIET).stdout):
+    while not clean(said := subprocess.run(f"{wrk} -t 1 -c 1 -d 1s {url}", **QUIET).stdout):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{path} does not answer: {said}")
-    if not clean(said := sh(f"{wrk} {LOAD} http://bench-target{path}")):
-        raise ValueError(f"{path}: {said}")
+            raise TimeoutError(f"{url} does not answer: {said}")
+    if not clean(said := sh(f"{wrk} {LOAD} {url}")):
+        raise ValueError(f"{url}: {said}")
     return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
 
 
 def clean(said):
-    """Return whether wrk says that every request was answered well."""
+    """Return whether wrk reports no errors."""
     return "Requests/sec" in said and "Non-2xx" not in said and "Socket errors" not in said
 
 
-def load(image, path, options=""):
-    """Return the requests a second that wrk gets from a container of the image."""
-    sh(f"docker run -d --rm --name bench-target --network bench-load {options} {image}")
+@contextlib.contextmanager
+def target(image, options=""):
+    """Run an image as the container bench-target in the network bench-load."""
+    sh(f"docker run -d --name bench-target --network bench-load {options} {image}")
     try:
-        return measured(path)
+        yield
     finally:
         sh("docker rm -f bench-target")
 
 
-def replicas(options):
-    """Yield the number of production's Django containers behind a proxy, the CPUs of each (0: all), and their requests a second.
+def pages(variant, options):
+    """Yield (measure, variant, requests per second) for Django's log-in page and the admin's first page.
 
-    The proxy is that of tests/swarm; it finds them by Docker's DNS, as on a Swarm.
+    The log-in page needs no database. `variant` is gunicorn, prod or proxy. bench-caddy finds Django by the alias frontend.
     """
+    image = "bench-django-gunicorn" if variant == "gunicorn" else "bench-django-prod"
+    address = "http://bench-caddy" if variant == "proxy" else "http://bench-target:8000"
+    with target(image, f"--network-alias frontend {options}"):
+        yield "Django /admin/login/, requests/s", variant, measured(f"{address}/admin/login/")
+        yield "Django /admin/ after log-in, requests/s", variant, measured(f"{address}/admin/", log_in("bench-target"))
+
+
+def healthy(container):
+    """Wait until a container's own health check succeeds. Raises TimeoutError with the container's log after 60 s."""
+    deadline = time.monotonic() + 60
+    while subprocess.run(f"docker exec {container} python health.py", **QUIET).returncode:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{container} is not healthy: {sh(f'docker logs {container} 2>&1')}")
+        time.sleep(0.1)
+
+
+def replicas(options):
+    """Yield (measure, variant, requests per second) for 1, 2 and 4 containers of production's Django behind one proxy.
+
+    The proxy is the one from tests/swarm. It finds the containers with Docker's DNS, as on a Swarm.
+    """
+
+    def measure(number, each):
+        rate = measured("http://bench-target:8000/admin/login/")
+        return f"Django /admin/login/ behind a proxy, replicas: {number}, {each}, requests/s", "prod", rate
+
     names = [f"bench-replica-{number}" for number in range(4)]
     sh("docker run -d --name bench-proxy --network bench-load --network-alias bench-target bench-proxy")
     try:
@@ -234,32 +303,28 @@ def replicas(options):
             for name in names[running:number]:
                 sh(f"docker run -d --name {name} --network bench-load --network-alias tasks.frontend {options} bench-django-prod")
             for name in names[running:number]:
-                health = f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}"
-                while (state := sh(health)) != "healthy":
-                    if state == "unhealthy":
-                        raise ValueError(f"{name} is unhealthy: {sh(f'docker logs {name} 2>&1')}")
-                    time.sleep(0.1)
+                healthy(name)
             running = number
-            yield number, 0, measured(":8000/admin/login/")
+            yield measure(number, f"sharing {os.cpu_count()} cores")
         sh(f"docker update --cpus 0.25 {' '.join(names)}")
         for number in (4, 2, 1):
             if number < running:
                 sh(f"docker rm -f {' '.join(names[number:running])}")
             running = number
-            yield number, 0.25, measured(":8000/admin/login/")
+            yield measure(number, "0.25 CPU each")
     finally:
         sh(f"docker rm -f bench-proxy {' '.join(names)}")
 
 
 def stop(container):
-    """Return the seconds that `docker stop` takes, and the exit code of the container's server."""
+    """Return the seconds that `docker stop` takes, and the container's exit code."""
     taken = seconds(lambda: sh(f"docker stop {container}"))
     return taken, sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {container}")
 
 
 @contextlib.contextmanager
 def flask(image, options=""):
-    """Run a Flask image as the container bench-stop; yield its port of 127.0.0.1 once the page answers."""
+    """Run a Flask image as the container bench-stop; yield its port on 127.0.0.1 once the page answers."""
     sh(f"docker run -d --name bench-stop -p 127.0.0.1::8080 {options} {image}")
     try:
         port = sh("docker port bench-stop 8080").split(":")[-1]
@@ -270,7 +335,7 @@ def flask(image, options=""):
 
 
 def stop_in_flight(container, port):
-    """Return the seconds that `docker stop` takes one second into a request of five, what came of that, and the exit code."""
+    """Stop a container during a request. Return the seconds, the answer's status or "cut off", and the exit code."""
 
     def ask():
         connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=30)
@@ -279,7 +344,8 @@ def stop_in_flight(container, port):
 
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(ask)
-        time.sleep(1)  # so that the request is under way
+        # Give the server time to accept the request.
+        time.sleep(1)
         taken, code = stop(container)
         return taken, "cut off" if answer.exception() else answer.result(), code
 
@@ -298,34 +364,45 @@ def rebuild(kind, folder):
 
 
 def added(image):
-    """Return the bytes that an image adds to its base, as `docker image inspect` counts them, in MB (10^6 bytes)."""
-    size = "docker image inspect -f '{{.Size}}' "
-    return (int(sh(size + image)) - int(sh(size + BASE))) / 1e6
+    """Return the size of the layers that an image adds to its base image, uncompressed, in MB (10^6 bytes)."""
+    digests = "docker image inspect -f '{{json .RootFS.Layers}}' "
+    base, own = json.loads(sh(digests + BASE)), json.loads(sh(digests + image))
+    size = 0
+    with tempfile.TemporaryFile() as file:
+        subprocess.run(["docker", "save", image], stdout=file, check=True)
+        file.seek(0)
+        with tarfile.open(fileobj=file) as archive:
+            names = json.load(archive.extractfile("manifest.json"))[0]["Layers"]
+            for digest, name in zip(own, names, strict=True):
+                if digest not in base:
+                    layer = archive.extractfile(name).read()
+                    size += len(gzip.decompress(layer) if layer.startswith(b"\x1f\x8b") else layer)
+    return size / 1e6
 
 
 def build():
-    """Build every image that is measured."""
+    """Build all images."""
     print("building the images", file=sys.stderr, flush=True)
     sh(f"docker image inspect {BASE} > /dev/null || docker pull {BASE}")
-    for tag, folder, file, more in (
-        ("flask-dev", FLASK, "Dockerfile", ""),
-        ("flask-prod", FLASK, "production.Dockerfile", ""),
-        ("flask-tutorial", FLASK, BENCH / "tutorial-flask.Dockerfile", ""),
-        ("flask-gunicorn", FLASK, BENCH / "gunicorn-flask.Dockerfile", ""),
-        ("alpine-dev", ALPINE, "Dockerfile", ""),
-        ("alpine-prod", ALPINE, "production.Dockerfile", ""),
-        ("django-dev", DJANGO, "Dockerfile", ""),
-        ("django-prod", DJANGO, "Dockerfile", "--target prod"),
-        ("django-tutorial", DJANGO, BENCH / "tutorial-django.Dockerfile", ""),
-        ("django-gunicorn", DJANGO, BENCH / "gunicorn-django.Dockerfile", ""),
-        ("wrk", BENCH, BENCH / "wrk.Dockerfile", ""),
-        ("proxy", SWARM, SWARM / "proxy.Dockerfile", ""),
+    for tag, folder, file in (
+        ("flask-dev", FLASK, "Dockerfile"),
+        ("flask-prod", FLASK, "production.Dockerfile"),
+        ("flask-tutorial", FLASK, BENCH / "tutorial-flask.Dockerfile"),
+        ("flask-gunicorn", FLASK, BENCH / "gunicorn-flask.Dockerfile"),
+        ("alpine-dev", ALPINE, "Dockerfile"),
+        ("alpine-prod", ALPINE, "production.Dockerfile"),
+        ("django-dev", DJANGO, "Dockerfile"),
+        ("django-prod", DJANGO, "production/Dockerfile"),
+        ("django-tutorial", DJANGO, BENCH / "tutorial-django.Dockerfile"),
+        ("django-gunicorn", DJANGO, BENCH / "gunicorn-django.Dockerfile"),
+        ("wrk", BENCH, BENCH / "wrk.Dockerfile"),
+        ("proxy", SWARM, SWARM / "proxy.Dockerfile"),
     ):
-        sh(f"docker build -q -t bench-{tag} -f '{file}' {more} .", cwd=folder)
+        sh(f"docker build -q -t bench-{tag} -f '{file}' .", cwd=folder)
 
 
 def rounds(number, folder):
-    """Measure everything `number` times, in turn; return {measure: {variant: [value, ...]}}."""
+    """Run all measurements in `number` rounds; return {measure: {variant: [value, ...]}}."""
     found, stacks = {}, {kind: Stack(kind, folder, 18800 + n) for n, kind in enumerate((*OTHERS, "dev", "prod"))}
 
     def keep(measure, variant, value):
@@ -336,28 +413,23 @@ def rounds(number, folder):
         keep(f"docker stop, {what}, 5 s request in flight, s (answer: {answer}, exit code {code})", variant, taken)
 
     sh("docker network create bench-load")
-    words = environment_file(folder, POSTGRES_REMOTE_HOST="bench-database", DJANGO_SETTINGS_MODULE="codesolid_demo.settings_prod")
-    sh(f"docker run -d --name bench-database --network bench-load {words} postgres:18-trixie")
+    options = write(folder / "load.env", SETTINGS | SECRETS | {"POSTGRES_REMOTE_HOST": "bench-database"})
+    caddyfile = f"-v '{DJANGO}/production/Caddyfile:/etc/caddy/Caddyfile:ro'"
     try:
+        sh(f"docker run -d --name bench-database --network bench-load {options} postgres:18-trixie")
+        sh(f"docker run -d --name bench-caddy --network bench-load {options} {caddyfile} caddy:2.11-alpine")
         for turn in range(number):
             print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)
             for kind in ("prod", "gunicorn", "tutorial"):
-                keep("Flask, requests/s", kind, load(f"bench-flask-{kind}", ":8080/"))
-            keep("Django /admin/login/, requests/s", "prod", load("bench-django-prod", ":8000/admin/login/", words))
-            whitenoise = f"{words} -e DJANGO_SETTINGS_MODULE=codesolid_demo.settings_whitenoise"
-            keep("Django /admin/login/, requests/s", "gunicorn", load("bench-django-gunicorn", ":8000/admin/login/", whitenoise))
-            for containers, cpus, rate in replicas(words):
-                each = f"{cpus} CPU each" if cpus else f"sharing {os.cpu_count()} cores"
-                keep(f"Django /admin/login/ behind a proxy, replicas: {containers}, {each}, requests/s", "prod", rate)
+                with target(f"bench-flask-{kind}"):
+                    keep("Flask, requests/s", kind, measured("http://bench-target:8080/"))
+            for measure in itertools.chain(
+                *(pages(variant, options) for variant in ("prod", "gunicorn", "proxy")),
+                replicas(options),
+                *(stack.measures() for stack in stacks.values()),
+            ):
+                keep(*measure)
             keep("empty database to the first 200, s", "floor", floor(folder))
-            for kind, stack in stacks.items():
-                stack.empty()
-                keep("empty database to the first 200, s", kind, stack.up())
-                keep("docker compose down, s", kind, stack.down())
-                keep("database there, to the first 200, s", kind, stack.up())
-                taken, code = stop(stack.frontend)
-                keep(f"docker stop, Django, s (exit code {code})", kind, taken)
-                stack.down()
             for name, kind in (*(("flask", kind) for kind in stacks), ("alpine", "dev"), ("alpine", "prod")):
                 with flask(f"bench-{name}-{kind}"):
                     taken, code = stop("bench-stop")
@@ -374,7 +446,7 @@ def rounds(number, folder):
         stacks["prod"].up()
         keep_in_flight("Django", "prod", *stop_in_flight(stacks["prod"].frontend, stacks["prod"].port))
     finally:
-        sh("docker rm -f -v bench-database; docker network rm bench-load")
+        sh("docker rm -f -v bench-database bench-caddy; docker network rm bench-load")
         for stack in stacks.values():
             stack.empty()
             stack.compose("down --rmi local")
@@ -385,25 +457,25 @@ def rounds(number, folder):
 
 
 def cell(values):
-    """Return a table's cell for the values of one variant: their median, and the least and the greatest."""
+    """Return a table cell with the median, the minimum and the maximum of the values."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else ""
 
 
 def main():
-    """Run the benchmark, print its table, write its JSON."""
+    """Run the benchmark, print the table and write results.json."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             build()
             found = rounds(number, Path(folder))
         finally:
-            # By their names: the same image may have another name, which is yours.
+            # Remove the images by name, not by id, because you may have given the same image another name.
             sh("docker image ls --format '{{.Repository}}:{{.Tag}}' 'bench-*' | xargs -r docker image rm")
-    columns = ["tutorial", "gunicorn", "dev", "prod", "floor"]
+    columns = ["tutorial", "gunicorn", "dev", "prod", "proxy", "floor"]
     rows = [[measure, *(cell(values.get(column)) for column in columns)] for measure, values in found.items()]
     engine = sh("docker version -f '{{.Server.Version}}'")
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Docker Engine {engine}"
-    print(f"{machine}, {number} rounds: median (least-greatest)\n")
+    print(f"{machine}, {number} rounds: median (minimum-maximum)\n")
     print(tabulate(rows, headers=["", *columns], tablefmt="github"))
     (BENCH / "results.json").write_text(json.dumps({"machine": machine, "rounds": number, "results": found}, indent=2) + "\n")
 

@@ -1,5 +1,5 @@
-# The usual alternative, as one finds it in many a template: python:slim, pip, gunicorn with two workers of four threads. bench.py
-# builds it in 01-docker-flask.
+# The usual alternative, as in many templates: gunicorn with two workers of four threads each. bench.py builds it in
+# 01-docker-flask.
 FROM python:3.14-slim-trixie
 RUN useradd -m myuser
 WORKDIR /app

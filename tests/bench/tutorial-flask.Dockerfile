@@ -1,4 +1,5 @@
-# The tutorial's way of 2022, written afresh with only the dead pins replaced; bench.py builds it in 01-docker-flask.
+# The tutorial's Flask image of 2022, rewritten, with current versions because the pinned ones no longer work.
+# bench.py builds it in 01-docker-flask.
 FROM python:3.14-slim-trixie
 RUN pip install --upgrade pip
 RUN useradd -m myuser

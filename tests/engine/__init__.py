@@ -1,4 +1,4 @@
-"""A private Docker Engine with stand-ins for the official images, for machines that have neither Docker nor Docker Hub.
+"""A private Docker Engine with stand-ins for the official images, for machines without Docker or Docker Hub.
 
-Run by engine.mk: `python3 -m engine start [--nodes N] [FOLDER ...] | stop | clean`, in the folder tests/. Nothing is installed.
+engine.mk runs it in the folder tests/: `python3 -m engine start [--nodes N] [FOLDER ...] | stop | clean`. It installs nothing.
 """

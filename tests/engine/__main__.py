@@ -1,4 +1,4 @@
-"""The command line: start (prints the engine's run folder), stop, clean. One call at a time; engine.mk calls it."""
+"""The command line: start (prints the engine's run folder), stop, clean. engine.mk calls it, one call at a time."""
 
 import contextlib
 import fcntl
@@ -16,17 +16,17 @@ from .stand_ins import needed, provide
 
 
 def start(folders, nodes=0):
-    """Start the private engine unless it answers, with the images these folders need; print its run folder.
+    """Start the private engine unless it answers, provide the images that the folders need, and print its run folder.
 
-    With nodes: a Swarm of so many besides, and the run folder of its first one.
+    With nodes, also start a Swarm of that many nodes, and print the run folder of the first node instead.
     """
     named = re.fullmatch(r"unix://(/run/docker-examples-\w+(/node-\d+)?)/docker.sock", os.environ.get("DOCKER_HOST", ""))
     if named and named[1] != str(RUN) and not nodes and answers(f"{named[1]}/docker.sock"):
-        print(named[1])  # another engine, which this shell was given: take it as it is
+        print(named[1])  # this shell uses another private engine: leave it as it is
         return
     release, mirror = require_machine()
     with alone():
-        # Without its programs (somebody emptied the cache) a running engine is of no use.
+        # If the cache was emptied, a running engine has no programs and must start again.
         if not (answers() and PROGRAMS.exists()):
             say("No Docker Engine answers: starting a private one (`make engine-down` stops it).")
             say('  To type docker yourself: eval "$(make -s engine)"')
@@ -40,21 +40,21 @@ def start(folders, nodes=0):
 
 
 def clean():
-    """Stop the private engine and remove all that it left, images and containers included."""
+    """Stop the private engine and remove everything that it made, including images and containers."""
     if RUN.exists() and not PROGRAMS.exists():
-        unpack(*require_machine())  # somebody emptied the cache: without its programs its network could not be removed
+        unpack(*require_machine())  # the cache was emptied, but removing the network needs the programs
     stop()
     shutil.rmtree(CACHE)
 
 
 @contextlib.contextmanager
 def alone():
-    """Let one call at a time do what stands inside; the next one waits."""
+    """Let one call at a time run the block; others wait."""
     path = RUN.with_suffix(".lock")
     while True:
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            # Whoever had it may have removed the file: then a later call would not wait for us.
+            # The previous call may have removed the file. Then a later call would lock a new one and not wait for us.
             if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
                 CACHE.mkdir(parents=True, exist_ok=True)
                 yield
@@ -80,4 +80,4 @@ def main():
 try:
     main()
 except KeyboardInterrupt:
-    sys.exit(130)  # Ctrl-C is no error of ours: the next start begins where this one was
+    sys.exit(130)  # Ctrl-C is not an error: the next start continues here

@@ -1,4 +1,4 @@
-"""How the private engine runs programs and speaks to the person at the terminal. All other modules use it."""
+"""Run programs, and print messages for the user. All other modules use this one."""
 
 import os
 import subprocess
@@ -8,29 +8,29 @@ from .places import LOG, PROGRAMS, RUN, SOCKET
 
 
 def say(text):
-    """Tell the person what happens, on stderr: stdout is for make."""
+    """Print a message on stderr, because make reads stdout."""
     print(text, file=sys.stderr, flush=True)
 
 
 def die(text):
-    """End with one line that says what is wrong and what mends it."""
+    """Exit with one line that says what is wrong and how to fix it."""
     sys.exit(f"error: {text}")
 
 
 def run(*command, **options):
-    """Run a command, its output into the log.
+    """Run a command, and write its output to the log.
 
-    Raises SystemExit with the log's place where the command fails.
+    Raises SystemExit, with the path of the log, if the command fails.
     """
     with LOG.open("a") as log:
         done = subprocess.run(command, **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options})
     if done.returncode:
-        die(f"`{' '.join(map(str, command[:2]))} ...` failed: the end of {LOG} says why; then run the same command again")
+        die(f"`{' '.join(map(str, command[:2]))} ...` failed. See the end of {LOG}, then run the same command again")
     return done
 
 
 def output(*command, **options):
-    """Return what a command prints, or '' where it fails or is not there."""
+    """Return what a command prints, or '' if it fails or does not exist."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
     except FileNotFoundError:
@@ -39,7 +39,7 @@ def output(*command, **options):
 
 
 def environment():
-    """Return the environment in which the engine and its client run: the unpacked programs come first."""
+    """Return the environment for the engine and its client, with the unpacked programs first on PATH."""
     programs = f"{PROGRAMS}/usr/sbin:{PROGRAMS}/usr/bin:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     unset = ("DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
     rest = {key: value for key, value in os.environ.items() if key not in unset}
@@ -47,16 +47,16 @@ def environment():
 
 
 def busybox_path():
-    """Return where the unpacked busybox is: Debian 12 has it in /bin, Debian 13 in /usr/bin."""
+    """Return the path of the unpacked busybox: /bin on Debian 12, /usr/bin on Debian 13."""
     old = PROGRAMS / "bin/busybox"
     return old if old.exists() else PROGRAMS / "usr/bin/busybox"
 
 
 def busybox(*command):
-    """Run one of busybox's tools (ip, umount)."""
+    """Run a busybox tool, such as ip or umount."""
     run(busybox_path(), *command)
 
 
 def docker(*command, **options):
-    """Run the unpacked docker client against the private engine, its output into the log."""
+    """Run the unpacked docker client on the private engine, and write its output to the log."""
     return run("docker", *command, env=environment(), **options)

@@ -1,4 +1,4 @@
-"""The engine's processes: start dockerd, ask it, end all that belongs to it. __main__.py and nodes.py call it."""
+"""Start dockerd, call its API, and stop all its processes. __main__.py and nodes.py use this module."""
 
 import contextlib
 import http.client
@@ -15,12 +15,15 @@ from . import network
 from .commands import busybox, die, environment
 from .places import CACHE, CGROUP, LOG, NEWEST, PROGRAMS, RELEASE, RUN, SOCKET
 
-# Folders in /run that an engine takes without asking; a private one sees empty ones of its own there.
+# Every engine uses these folders in /run. A private engine gets its own empty ones.
 SHARED_RUN = [Path("/run") / name for name in ("containerd", "docker", "runc")]
 
 
 def api(run_folder, method, path, body=None):
-    """Return what an engine answers, from JSON. No token stands on a command line this way. Raises OSError with what it says."""
+    """Call an engine's API and return its JSON answer. On a command line, other users could read the Swarm's token.
+
+    Raises OSError, with the engine's message, if the call fails.
+    """
     connection = http.client.HTTPConnection("localhost")
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(60)
@@ -34,7 +37,7 @@ def api(run_folder, method, path, body=None):
 
 
 def answers(path=SOCKET):
-    """Return whether an engine answers on the socket of this path."""
+    """Return whether an engine answers on this socket."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
         link.settimeout(5)
         link.connect(str(path))
@@ -56,9 +59,9 @@ def launch():
 
 
 def serve(folder, data, own, first="true", namespaces=()):
-    """Start an engine with its run folder, its data and settings of its own; return once it answers.
+    """Start an engine with a run folder, a data folder and extra settings (`own`). Return when it answers.
 
-    `first` is what the shell that becomes the engine does before, in mount and other namespaces of its own.
+    Before dockerd starts, the shell runs the commands of `first` in the engine's own mount and other namespaces.
     """
     for path in (folder / "bin", folder / "config", data, *SHARED_RUN):
         path.mkdir(parents=True, exist_ok=True)
@@ -74,12 +77,12 @@ def serve(folder, data, own, first="true", namespaces=()):
         "exec-root": f"{folder}/exec",
         "pidfile": f"{folder}/docker.pid",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        # The image store that Engine 29 uses by default; the oldest engine keeps the classic one.
+        # Use the image store that is the default in Engine 29. The oldest engine keeps the classic one.
         "features": {"containerd-snapshotter": RELEASE == NEWEST},
         "log-level": "warn",
     }
     (folder / "daemon.json").write_text(json.dumps(settings | own, indent=2))
-    # A mount namespace of its own: its mounts end with it, and the machine's own containerd is out of its sight.
+    # In its own mount namespace, the engine's mounts end with it, and it cannot find the machine's containerd.
     hide = " && ".join(f"mount -t tmpfs tmpfs {path}" for path in SHARED_RUN)
     inside = f'{hide} && {first} && exec dockerd --config-file "$0"'
     with LOG.open("a") as log:
@@ -90,14 +93,14 @@ def serve(folder, data, own, first="true", namespaces=()):
     deadline = time.monotonic() + 60
     while not answers(folder / "docker.sock"):
         if engine.poll() is not None or time.monotonic() > deadline:
-            die(f"the private engine did not start: the end of {LOG} says why; `make engine-clean` begins anew")
+            die(f"the private engine did not start. See the end of {LOG}, or run `make engine-clean` to start over")
         time.sleep(0.05)
 
 
 def control_groups(group):
-    """Return the folders of a control group and of those within, of every controller; each one stands behind its parent.
+    """Return the folders of a control group and its subgroups, for every controller. Each one follows its parent.
 
-    By os.walk, because glob fails where a folder goes away meanwhile.
+    Uses os.walk, because glob fails if a folder disappears during the search.
     """
     return [folder for folder, *_ in os.walk("/sys/fs/cgroup") if f"/{group}/" in f"{folder}/"]
 
@@ -105,13 +108,13 @@ def control_groups(group):
 def leftovers(folder=RUN, group=CGROUP):
     """Return the pids of this engine's processes: those that name its run folder, and all in its control groups.
 
-    With a node's folder and group: those of the node.
+    For a node, pass its folder and group.
     """
     pids = set()
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            # argv[0] tells an engine's process from an editor or a shell that has the path in its command line.
+            # Check argv[0], because an editor or a shell may have the path in its command line, too.
             engine = os.path.basename(words[0] if words else b"").startswith((b"dockerd", b"containerd"))
             if engine and any(word.startswith(bytes(folder) + b"/") for word in words):
                 pids.add(int(entry.name))
@@ -122,7 +125,7 @@ def leftovers(folder=RUN, group=CGROUP):
 
 
 def kill(folder, group):
-    """End all processes of an engine or of a node, by its run folder and its control group."""
+    """Kill all processes of an engine or a node, found by its run folder and its control group."""
     for _ in range(200):
         pids = leftovers(folder, group)
         if not pids:
@@ -134,7 +137,7 @@ def kill(folder, group):
 
 
 def stop():
-    """Stop the private engine and its containers, and remove what it left outside its cache."""
+    """Stop the private engine and its containers, and remove everything that it made outside its cache."""
     running = [folder for folder in (RUN, *RUN.glob("node-*")) if answers(folder / "docker.sock")]
     pids = {int((folder / "docker.pid").read_text()) for folder in running}
     for pid in pids:
@@ -146,7 +149,7 @@ def stop():
 
 
 def sweep():
-    """Remove what an engine leaves behind outside its cache, in whatever state it was killed."""
+    """Remove everything that an engine made outside its cache, even if it was killed."""
     kill(RUN, CGROUP)
     for folder in reversed(control_groups(CGROUP)):
         with contextlib.suppress(OSError):
@@ -156,7 +159,7 @@ def sweep():
         if line.split()[1].startswith(f"{RUN}/"):
             busybox("umount", line.split()[1])
     shutil.rmtree(RUN, ignore_errors=True)
-    # While another private engine runs they stay: to remove a folder unmounts what anybody has mounted there.
+    # Keep them while another private engine runs, because removing a folder unmounts what other engines mounted there.
     for folder in SHARED_RUN if not any(Path("/run").glob("docker-examples-*/")) else ():
-        with contextlib.suppress(OSError):  # not empty: the machine's own
+        with contextlib.suppress(OSError):  # not empty: it belongs to the machine
             folder.rmdir()

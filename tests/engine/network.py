@@ -1,4 +1,4 @@
-"""The private engine's networks and the machine's firewall: an address range, bridges, rules, and their removal."""
+"""Set up and remove the private engine's networks: an address range, bridges, and rules in the machine's firewall."""
 
 import ipaddress
 import json
@@ -12,15 +12,15 @@ from .commands import busybox, busybox_path, die, environment, output
 from .places import CACHE, ID, PROGRAMS
 
 BRIDGE = f"dex{ID}"
-NODES_BRIDGE = f"den{ID}"  # what joins the nodes of a Swarm
+NODES_BRIDGE = f"den{ID}"  # connects the nodes of a Swarm
 TABLES = [(program, table) for program in ("iptables", "ip6tables") for table in ("nat", "filter", "raw")]
-# What Docker changes in the machine's firewall, as it was before the first private engine; the last one puts it back.
+# The state of the machine's firewall before the first private engine started. The last one restores it.
 BEFORE = Path("/run/docker-examples-before.json")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def address_pool():
-    """Return the /16 of this engine's networks: one that no route of the machine overlaps, kept for the next start."""
+    """Return a /16 for this engine's networks that no route of the machine overlaps. The next start uses the same one."""
     routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
     taken = [
         ipaddress.ip_network((socket.ntohl(int(route[1], 16)), bin(int(route[7], 16)).count("1")), strict=False)
@@ -36,34 +36,34 @@ def address_pool():
             if not kept.exists() or kept.read_text() != str(pool):
                 write(kept, str(pool))
                 for data in CACHE.glob("node-*"):
-                    shutil.rmtree(data)  # these nodes know each other by addresses of the old pool
+                    shutil.rmtree(data)  # the nodes know each other by their old addresses
             return pool
-    return die("every network 10.128.0.0/16 to 10.255.0.0/16 has a route on this machine: the private engine needs one of them")
+    return die("the private engine needs one of 10.128.0.0/16 to 10.255.0.0/16, but this machine has routes to all of them")
 
 
 def make_bridge(pool):
-    """Make the bridge of the engine's default network."""
+    """Create the bridge of the engine's default network."""
     busybox("ip", "link", "add", BRIDGE, "type", "bridge")
     busybox("ip", "addr", "add", f"{pool[1]}/24", "dev", BRIDGE)
     busybox("ip", "link", "set", BRIDGE, "up")
 
 
 def make_nodes_bridge(pool):
-    """Make the bridge between the nodes of a Swarm anew: an earlier start may have been killed between these steps."""
+    """Create the bridge between the nodes of a Swarm. Remove an old one first, because an earlier start may have been killed."""
     output(busybox_path(), "ip", "link", "del", NODES_BRIDGE)
     remove_rules(lambda words: NODES_BRIDGE in words)
     busybox("ip", "link", "add", NODES_BRIDGE, "type", "bridge")
     busybox("ip", "addr", "add", f"{pool[-2]}/24", "dev", NODES_BRIDGE)
     busybox("ip", "link", "set", NODES_BRIDGE, "up")
-    # The engine outside has frames on a bridge filtered like routed packets, and forwards none that it does not know.
+    # The machine's engine filters traffic on bridges like routed packets, and drops it unless a rule accepts it.
     iptables("iptables", "filter", "-I", "FORWARD", "-i", NODES_BRIDGE, "-o", NODES_BRIDGE, "-j", "ACCEPT")
 
 
 def remember_firewall():
-    """Return all tables of the firewall as they are; keep what an engine changes for good, unless one did already."""
+    """Return all tables of the firewall. If no engine has changed it yet, save what Docker never restores."""
     firewall = {table: rules(*table) for table in TABLES}
     if not firewall["iptables", "filter"]:
-        die("this machine lets nobody change its firewall (is it an unprivileged container?): install Docker instead")
+        die("the firewall of this machine cannot be changed (is it an unprivileged container?): install Docker instead")
     if "-N DOCKER" not in firewall["iptables", "filter"]:
         policies = {
             program: next((rule.split()[2] for rule in firewall[program, "filter"] if rule.startswith("-P FORWARD")), None)
@@ -74,7 +74,7 @@ def remember_firewall():
 
 
 def give_back(firewall):
-    """Put rules of other engines back: an engine that starts empties Docker's chains, in which they have theirs."""
+    """Restore the rules of other engines, because an engine that starts empties Docker's chains."""
     for table, before in firewall.items():
         now = rules(*table)
         lost = [rule for rule in before if rule.startswith("-A DOCKER") and rule not in now]
@@ -83,9 +83,9 @@ def give_back(firewall):
 
 
 def sweep_network():
-    """Remove this engine's bridges and firewall rules; the last engine on the machine also takes Docker's chains along."""
+    """Remove this engine's bridges and firewall rules. The last engine on the machine also removes Docker's chains."""
     if not PROGRAMS.exists():
-        return  # without its programs it made none
+        return  # without its programs it created no network
     kept = CACHE / "pool"
     pool = ipaddress.ip_network(kept.read_text()) if kept.exists() else ipaddress.ip_network("0.0.0.0/32")
     bridges = []
@@ -97,7 +97,7 @@ def sweep_network():
             busybox("ip", "link", "del", name)
     network = str(pool).removesuffix("0.0/16")
     remove_rules(lambda words: any(word in (BRIDGE, *bridges) or word.startswith(network) for word in words))
-    # Docker's own frame is left, and nobody's rules in it: then no engine uses it any more.
+    # Only Docker's own chains are left. If they contain no engine's rules, no engine uses them.
     frame = [rule for table in TABLES for rule in rules(*table) if "DOCKER" in rule and rule.startswith("-A")]
     if BEFORE.exists() and not any(re.search(r" -[io] | --dport | -j (?!DOCKER|RETURN)", rule) for rule in frame):
         before = json.loads(BEFORE.read_text())
@@ -113,24 +113,24 @@ def sweep_network():
 
 
 def write(path, text):
-    """Write a file that a killed start must not leave half-written."""
+    """Write a file atomically, because a start may be killed at any moment."""
     new = path.with_suffix(".new")
     new.write_text(text)
     new.rename(path)
 
 
 def iptables(program, table, *words):
-    """Change one table of the machine's firewall. Another engine may change it too: what is gone already is no error."""
+    """Change one table of the machine's firewall. Ignore errors, because another engine may have removed the rule already."""
     output(program, "-w", "-t", table, *words, env=environment())
 
 
 def rules(program, table):
-    """Return the lines of one table of the machine's firewall, each as the program would take it."""
+    """Return the rules of one table of the machine's firewall, in the syntax of iptables."""
     return output(program, "-w", "-t", table, "-S", env=environment()).splitlines()
 
 
 def remove_rules(ours):
-    """Remove the firewall rules for whose words the function `ours` returns true."""
+    """Remove each firewall rule for which `ours`, called with the rule's words, returns true."""
     for table in TABLES:
         for words in map(shlex.split, rules(*table)):
             if words[0] == "-A" and ours(words):

@@ -1,4 +1,4 @@
-"""What is downloaded: Docker Engine from Debian's packages, unpacked into the cache. __main__.py calls it."""
+"""Download Docker Engine from Debian's packages, and unpack it into the cache. __main__.py uses this module."""
 
 import os
 import re
@@ -9,21 +9,21 @@ import sys
 from .commands import die, output, run, say
 from .places import CACHE, OLDEST, PROGRAMS, RELEASE, SOCKET
 
-# These need only a libc that Debian 12 has too; runc and iptables must come from the machine's own release.
+# These run with Debian 12's libc. OWN_PACKAGES, such as runc and iptables, must come from the machine's own release.
 ENGINE_PACKAGES = [
     *"docker.io docker-cli docker-compose docker-buildx containerd".split(),
-    "tini" if RELEASE == OLDEST else "tini-static",  # where `docker run --init` finds docker-init
+    "tini" if RELEASE == OLDEST else "tini-static",  # contains docker-init for `docker run --init`
 ]
 OWN_PACKAGES = (
     "runc libseccomp2 busybox-static mmdebstrap iptables libxtables12 libip4tc2 libip6tc2 libnftnl11 libmnl0"
     " libnetfilter-conntrack3 libnfnetlink0"
 ).split()
-# A mirror of the testing release can be some days behind the date in its own list. APT still checks the signature.
+# A mirror of the testing release may be older than its list allows. APT still checks the signature.
 VALID_UNTIL = 'Acquire::Check-Valid-Until "false";'
 
 
 def require_machine():
-    """End with a clear line where a private engine cannot run; return (release, mirror) of this Debian."""
+    """Return (release, mirror) of this Debian, or exit with a message if a private engine cannot run here."""
     get_docker = "install Docker instead (https://docs.docker.com/get-docker/), start it, and run the same command again"
     if sys.platform != "linux" or not shutil.which("apt-get"):
         die(f"no Docker Engine answers, and the private one needs Debian 12 or 13: {get_docker}")
@@ -33,7 +33,7 @@ def require_machine():
         named = os.environ.get(name)
         if named and named != f"unix://{SOCKET}" and not named.startswith("unix:///run/docker-examples-"):
             die(f"{name}={named} does not answer: start that engine, or `unset {name}` to use a private one")
-    # What apt would fetch, asked without fetching: it knows the machine's mirror, this file need not.
+    # Ask apt which files it would fetch. They name the machine's mirror.
     for uri in re.findall(r"'(\S+)'", output("apt-get", "update", "--print-uris")):
         if found := re.fullmatch(r"(.*/debian/)dists/(bookworm|trixie)/InRelease", uri):
             return found[2], found[1]
@@ -43,7 +43,7 @@ def require_machine():
 def choose(madison):
     """Return [(package, release)] for the engine, from the lines of `apt-cache madison`.
 
-    The testing release moves: where it lacks a package, the oldest engine's release has one that works too.
+    If the testing release lacks a package at the moment, take the one of the oldest engine's release, which works too.
     """
     there = {tuple(re.split(r"[ |]+", line.strip())[i] for i in (0, 3)) for line in madison.splitlines() if line.count("|") == 2}
     chosen = []
@@ -56,7 +56,7 @@ def choose(madison):
 
 
 def unpack(own_release, mirror):
-    """Download the engine's packages and unpack them into PROGRAMS, with an APT state of our own."""
+    """Download the engine's packages and unpack them into PROGRAMS. APT's state is our own, not the machine's."""
     if PROGRAMS.exists():
         return
     say("  engine: downloading and unpacking Docker Engine from Debian's packages (90 MB)")
@@ -95,4 +95,4 @@ def unpack(own_release, mirror):
             )
             wrapper.chmod(0o755)
     shutil.rmtree(apt)
-    fresh.rename(PROGRAMS)  # last, so that an interrupted run leaves nothing that looks finished
+    fresh.rename(PROGRAMS)  # last, because an interrupted run must not look finished

@@ -1,14 +1,14 @@
-"""Where the private engine keeps its files, and the release of Debian that it is made of. All other modules use it.
+"""Where the private engine keeps its files, and from which Debian release it comes. All other modules use this one.
 
-Everything lies in ${XDG_CACHE_HOME:-~/.cache}/docker-examples and in /run/docker-examples-ID.
+All files are in ${XDG_CACHE_HOME:-~/.cache}/docker-examples and in /run/docker-examples-ID.
 """
 
 import hashlib
 import os
 from pathlib import Path
 
-# Debian's testing release has the newest engine, Python and PostgreSQL. ENGINE_RELEASE=trixie gives the oldest engine that the
-# README promises (tests/oldest.sh); it has a cache of its own.
+# Debian's testing release has the newest engine, Python and PostgreSQL. tests/oldest.sh sets ENGINE_RELEASE=trixie to get the
+# oldest engine that the README promises, with a separate cache.
 NEWEST, OLDEST = "forky", "trixie"
 RELEASE = os.environ.get("ENGINE_RELEASE") or NEWEST
 
@@ -17,7 +17,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolv
 PROGRAMS = CACHE / "engine"  # the unpacked packages
 LOG = CACHE / "engine.log"
 
-# One engine per cache folder. /run keeps the socket's path below the kernel's limit of 107 bytes, however long the cache's is.
+# One engine per cache folder. The socket is in /run, because the kernel limits its path to 107 bytes.
 ID = hashlib.sha256(bytes(CACHE)).hexdigest()[:8]
 RUN = Path(f"/run/docker-examples-{ID}")
 SOCKET = RUN / "docker.sock"
@@ -25,5 +25,5 @@ CGROUP = f"docker-examples-{ID}"
 
 
 def node(number):
-    """Return the run folder of a node of the Swarm; the first node is number 1."""
+    """Return the run folder of a Swarm node, counted from 1."""
     return RUN / f"node-{number}"

@@ -1,4 +1,4 @@
-"""The images that an example needs: pulled where Docker Hub is in reach, else built as stand-ins from images/."""
+"""Provide the images that an example needs: pull them from Docker Hub, or build stand-ins from images/ if it is out of reach."""
 
 import contextlib
 import hashlib
@@ -14,26 +14,27 @@ from .places import CACHE, LOG, NEWEST, OLDEST
 
 IMAGES = Path(__file__).resolve().parent / "images"
 LABEL = "docker-examples.stand-in"
-# Official name -> folder under images/, in the order in which they are built.
+# Official name -> folder in images/, in build order.
 STAND_INS = {
     "python:3.14-slim-trixie": "python-slim",
     "postgres:18-trixie": "postgres",
+    "caddy:2.11-alpine": "caddy",
     "hello-world:latest": "hello-world",
     "python:3.14-alpine3.24": "python-alpine",
 }
-# PostgreSQL 17 is for one test, in whose folder it is named: data of an older major version.
+# Only a test needs PostgreSQL 17, for the data of an older major version. It asks for the image in a Dockerfile of its own.
 ALL_STAND_INS = STAND_INS | {"postgres:17": "postgres"}
 OLD_PLACE = "/var/lib/postgresql/data"
 BUILD_ARGS = {"postgres:17": {"DEBIAN": OLDEST, "PG_MAJOR": "17", "PGDATA": OLD_PLACE, "VOLUME": OLD_PLACE}}
-DEBIAN = "docker-examples-debian"  # what the stand-ins are built from; its tag is the release
-# How APT says that the release has no such package.
+DEBIAN = "docker-examples-debian"  # the stand-ins' base image, tagged with the release
+# APT's messages for a package that the release does not have.
 NO_PACKAGE = re.compile(
     r"E: (?:Unable to locate package|Package|Unable to find a source package for) '?([\w.+-]+?)'?(?:$| has no )"
 )
 
 
 def needed(folders):
-    """Return the official images that an example folder's files name; all of them for any other folder, and for none."""
+    """Return the official images that the folders' files name, or all if a folder has no Dockerfile or no folder is given."""
     if not folders or not all((Path(folder) / "Dockerfile").exists() for folder in folders):
         return list(STAND_INS)
     texts = [path.read_text(errors="ignore") for folder in folders for path in Path(folder).glob("*") if path.is_file()]
@@ -41,19 +42,19 @@ def needed(folders):
 
 
 def recipe(folder, arguments):
-    """Return what a stand-in is made of, as a short hash: it is built again when that changes."""
+    """Return a short hash of a stand-in's files and arguments. A new hash means a new build."""
     parts = [path.read_bytes() for path in sorted((IMAGES / folder).iterdir())] + [repr(arguments).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
 def provide(names, mirror):
-    """See to it that the engine has these images: the official ones where Docker Hub is in reach, else stand-ins."""
+    """Pull these images, or build stand-ins if Docker Hub is out of reach. Skip those that the engine has."""
     query = '{{index .Config.Labels "' + LABEL + '"}}'
     hub = None
     for name in names:
         folder, arguments = ALL_STAND_INS[name], BUILD_ARGS.get(name, {})
         found = output("docker", "image", "inspect", "--format", query, name, env=environment())
-        if found.strip() == recipe(folder, arguments) or found == "\n":  # "\n": an image without the label is an official one
+        if found.strip() == recipe(folder, arguments) or found == "\n":  # "\n": an official image has no label
             continue
         if hub is None:
             hub = hub_in_reach()
@@ -69,7 +70,7 @@ def provide(names, mirror):
 
 
 def hub_in_reach():
-    """Return whether the engine can pull from Docker Hub, asked by pulling its smallest image."""
+    """Return whether the engine can pull from Docker Hub. The test is to pull a very small image."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         asked = ["docker", "pull", "--quiet", "hello-world:latest"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -78,11 +79,11 @@ def hub_in_reach():
 
 
 def make_debian(release, mirror):
-    """Make the Debian that the stand-ins are built from, with this machine's CA certificates (a proxy may have its own)."""
+    """Make the stand-ins' base image. It gets this machine's CA certificates, because a proxy may have its own."""
     say(f"  engine: bootstrapping Debian {release}")
-    # The official images leave out documentation and translations; so their sizes can be compared.
+    # Leave out documentation and translations, like the official images. Then the sizes can be compared.
     without = [f"path-exclude=/usr/share/{kind}/*" for kind in ("man", "info", "locale", "doc")]
-    # force-unsafe-io: no waiting for the disk after each file, as in the official Debian images.
+    # force-unsafe-io: don't wait for the disk after each file. The official Debian images set it, too.
     options = [f"--dpkgopt={line}" for line in [*without, "path-include=/usr/share/doc/*/copyright", "force-unsafe-io"]]
     options.append(f"--aptopt={VALID_UNTIL}")
     certificates = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
@@ -96,7 +97,7 @@ def make_debian(release, mirror):
 
 
 def build(name, folder, arguments):
-    """Build a stand-in from its folder and show each step's first words: some take minutes."""
+    """Build a stand-in from its folder. Print the start of each step, because some steps take minutes."""
     words = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     words += ["--label", f"{LABEL}={recipe(folder, arguments)}", "-t", name]
     command = ["docker", "build", "--progress=plain", *words, str(folder)]
@@ -106,7 +107,7 @@ def build(name, folder, arguments):
             command, env=environment(), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
-        told = set()  # BuildKit says a step's name again whenever it turns back to it
+        told = set()  # BuildKit repeats a step's name when it returns to that step
         for line in building.stdout:
             log.write(line)
             missing = missing or NO_PACKAGE.search(line.rstrip())
@@ -119,4 +120,4 @@ def build(name, folder, arguments):
         way = f"set another version in {folder}/Dockerfile"
         die(f"Debian {release} has no package {missing[1]}, or its mirror is out of reach: {way}")
     if building.returncode:
-        die(f"the stand-in for {name} could not be built: the end of {LOG} says why; then run the same command again")
+        die(f"the stand-in for {name} could not be built. See the end of {LOG}, then run the same command again")

@@ -1,6 +1,6 @@
-"""A load of writes whose acknowledged ones are remembered; the fault tests and soak.py run it against the admin.
+"""Writes to the admin from several clients, and remembers which writes were acknowledged. The fault tests and soak.py use it.
 
-Each write is a group that the admin adds: a session is read, a row and a log entry are written, and only a 302 acknowledges it.
+Each write adds a group: Django reads the session, and writes a row and a log entry. Only a 302 acknowledges the write.
 """
 
 import re
@@ -14,14 +14,15 @@ import requests
 
 
 class Load:
-    """Clients that write as fast as they are answered, or at a rate, until `stop`; a context manager."""
+    """A context manager whose clients write until it exits, at a given rate or as fast as the server answers."""
 
     def __init__(self, url, password, clients=4, rate=None):
-        """Log in at `url` as appname_admin. `rate`: writes per second of all clients together; None: as fast as they can."""
+        """Log in at `url` as appname_admin. `rate` is the writes per second of all clients together; None means no limit."""
         self.url, self.clients, self.pause = url, clients, clients / rate if rate else 0
         self.acknowledged, self.failed, self.stopped = [], [], threading.Event()
-        self.name = uuid.uuid4().hex  # no other load's: what is there already is not written, and not acknowledged
-        self.reasons = Counter()  # what the failed ones were answered
+        # A group's name must be new, because Django refuses a name that exists already.
+        self.name = uuid.uuid4().hex
+        self.reasons = Counter()  # the answers to the failed writes
         with requests.Session() as browser:
             form = browser.get(f"{url}/admin/", timeout=10)
             fields = {"username": "appname_admin", "password": password, "csrfmiddlewaretoken": token(form)}
@@ -30,7 +31,7 @@ class Load:
             self.token, self.cookies = token(form), browser.cookies.get_dict()
 
     def write(self, name, timeout=30):
-        """Add one group; return the seconds that it took and whether it was acknowledged. A new session's cookie is kept."""
+        """Add one group; return the seconds that it took and whether it was acknowledged. Keep the cookie of a new session."""
         begun = time.monotonic()
         try:
             answer = requests.post(
@@ -47,7 +48,7 @@ class Load:
         return time.monotonic() - begun, done
 
     def client(self, number):
-        """Write until the load is stopped, one after the other."""
+        """Write one group after the other until the load stops."""
         count = 0
         while not self.stopped.is_set():
             name, count = f"{self.name}-{number}-{count}", count + 1
@@ -69,7 +70,7 @@ class Load:
             client.result()
 
     def wait_for_writes(self, number=20, limit=30):
-        """Return once so many more writes were acknowledged. Raises TimeoutError after `limit` seconds."""
+        """Wait until `number` more writes are acknowledged. Raise TimeoutError after `limit` seconds."""
         enough, deadline = len(self.acknowledged) + number, time.monotonic() + limit
         while len(self.acknowledged) < enough:
             if time.monotonic() > deadline:
@@ -77,10 +78,10 @@ class Load:
             time.sleep(0.02)
 
     def lost(self, names):
-        """Return the acknowledged writes that are not among the names that the database has."""
+        """Return the acknowledged writes that are missing from `names`, the groups in the database."""
         return {name for _, name in self.acknowledged} - set(names)
 
 
 def token(page):
-    """Return the token that a form of Django wants back."""
+    """Return the CSRF token of a Django form."""
     return re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)[1]

@@ -1,18 +1,18 @@
-"""Processes of a production project are killed from outside, by their pid: what fails meanwhile, and what comes back."""
+"""Kill processes of a production project from the host, by their pid: what fails meanwhile, and what recovers."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, answers, figure, kill, sh, until, workers
+from conftest import ADMIN_CANARY, answers, exit_code, figure, kill, sh, until, workers
 from load import Load
 
 pytestmark = pytest.mark.alone
 
 
 def login(site):
-    """Return the address of a page that needs no database."""
+    """Return the URL of a page that needs no database."""
     return f"{site.url}/admin/login/"
 
 
@@ -21,22 +21,23 @@ def groups(site):
     return site.sql("select name from auth_group").splitlines()
 
 
-def test_the_main_process_of_the_web_server_is_killed(site):
+def test_the_web_server_restarts_after_its_main_process_is_killed(site):
+    # This is docker-init. All other processes of the container end with it.
     kill(site.container("frontend")["State"]["Pid"])
     taken = until(lambda: answers(login(site)), limit=4)
     assert site.container("frontend")["RestartCount"] == 1
     figure("kill -9 of the web server", f"200 after {taken:.1f} s")
 
 
-def test_a_worker_is_killed_under_load(site):
+def test_a_killed_worker_is_replaced_and_no_write_is_lost(site):
     with Load(site.url, ADMIN_CANARY, clients=8) as load:
         load.wait_for_writes()
-        victim, killed = workers(f"{site.name}-django")[0], time.monotonic()
+        victim, killed = workers(site.names["frontend"])[0], time.monotonic()
         kill(victim)
-        until(lambda: len(workers(f"{site.name}-django")) == 2 and victim not in workers(f"{site.name}-django"), limit=10)
+        until(lambda: len(workers(site.names["frontend"])) == 2 and victim not in workers(site.names["frontend"]), limit=10)
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
-    # What was with it, or stood before its door: the other worker's requests went on meanwhile.
+    # Only requests that the killed worker had, or was about to get, may fail. The other worker continues to answer.
     assert all(began < killed + 1 for began, _ in load.failed)
     assert any(killed < began < killed + 1 for began, _ in load.acknowledged)
     figure(
@@ -45,7 +46,7 @@ def test_a_worker_is_killed_under_load(site):
     )
 
 
-def test_the_postmaster_is_killed_under_a_write_load(site):
+def test_writes_work_within_5_s_after_the_postmaster_is_killed_and_none_is_lost(site):
     started = site.container("frontend")["State"]["StartedAt"]
     with Load(site.url, ADMIN_CANARY) as load:
         load.wait_for_writes()
@@ -54,7 +55,7 @@ def test_the_postmaster_is_killed_under_a_write_load(site):
         back = until(lambda: any(began > killed for began, _ in load.acknowledged), limit=30)
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
-    # 1.1 s in eight of nine tries, 4.3 s in one; why is not known. connect_timeout is 3 s, and may be a part of it.
+    # It took 1.1 s in eight of nine runs, and 4.3 s in one. The cause may be connect_timeout, which is 3 s.
     assert back < 5 and site.container("frontend")["State"]["StartedAt"] == started
     figure(
         "kill -9 of the postmaster under a write load",
@@ -62,37 +63,41 @@ def test_the_postmaster_is_killed_under_a_write_load(site):
     )
 
 
-def test_one_backend_of_the_database_is_killed(site):
+def test_requests_fail_for_at_most_4_s_after_a_postgresql_backend_is_killed(site):
     load = Load(site.url, ADMIN_CANARY, clients=1)
     with ThreadPoolExecutor() as pool:
         held = pool.submit(requests.get, f"{site.url}/hold/", timeout=30)
         until(lambda: site.sql("select 1 from pg_stat_activity where query like 'select pg_sleep%'") == "1", limit=5)
-        # The pid inside is not the one outside: look among the container's processes for what PostgreSQL calls it.
-        lines = sh(f"docker top {site.name}-backend-1 -eo pid,args").splitlines()
+        # PostgreSQL shows the pid inside the container. Find the host's pid by the process title that PostgreSQL sets.
+        lines = sh(f"docker top {site.names['backend']} -eo pid,args").splitlines()
         victim = next(line.split()[0] for line in lines if "SELECT" in line and "appname" in line)
         kill(int(victim))
         killed = time.monotonic()
         with load:
             load.wait_for_writes(50)
-    failed = len(load.failed) + (held.result().status_code != 200)
-    # PostgreSQL ends all of its connections as soon as it notices: a request that has one until then fails as well.
-    assert held.result().status_code == 500 and len(load.failed) <= 1
-    assert all(began < killed + 0.1 for began, _ in load.failed)
+    # PostgreSQL closes all connections, and refuses new ones until it has recovered.
+    assert held.result().status_code == 500
+    last = max((began for began, _ in load.failed), default=killed)
+    assert last < killed + 4
     assert load.lost(groups(site)) == set()
-    figure("kill -9 of one database backend", f"{failed} of {len(load.acknowledged) + failed} requests failed, none lost")
+    figure(
+        "kill -9 of one database backend",
+        f"{len(load.failed)} of {len(load.failed + load.acknowledged)} requests failed within {last - killed:.1f} s, none lost",
+    )
 
 
-def test_a_worker_reaches_the_memory_limit(site):
-    # Granian ends where one worker dies twice within 5.5 s, for Docker to start it anew: so begin with new ones.
+def test_a_worker_that_reaches_the_memory_limit_is_replaced_and_no_write_is_lost(site):
+    # Start with new workers, because Granian exits if the same worker dies twice within 5.5 s.
     site.sh("docker compose restart frontend")
     until(lambda: answers(login(site)), limit=20)
-    before, started = workers(f"{site.name}-django"), site.container("frontend")["State"]["StartedAt"]
+    before, started = workers(site.names["frontend"]), site.container("frontend")["State"]["StartedAt"]
     with Load(site.url, ADMIN_CANARY) as load, ThreadPoolExecutor() as pool:
         load.wait_for_writes()
         eater = pool.submit(requests.get, f"{site.url}/eat/", timeout=60)
-        until(lambda: len(set(workers(f"{site.name}-django")) & set(before)) < 2, limit=60)
-        assert eater.exception() is not None
-        until(lambda: len(workers(f"{site.name}-django")) == 2, limit=10)
+        until(lambda: len(set(workers(site.names["frontend"])) & set(before)) < 2, limit=60)
+        # The 502 comes from the proxy.
+        assert eater.result().status_code == 502
+        until(lambda: len(workers(site.names["frontend"])) == 2, limit=10)
         load.wait_for_writes()
     assert load.lost(groups(site)) == set()
     assert site.container("frontend")["State"]["StartedAt"] == started
@@ -100,3 +105,17 @@ def test_a_worker_reaches_the_memory_limit(site):
         "memory limit reached in a worker",
         f"{len(load.failed)} of {len(load.failed + load.acknowledged)} requests of others failed, none lost; the worker is back",
     )
+
+
+def test_docker_stop_at_any_moment_of_the_start_needs_no_sigkill(site):
+    frontend = site.names["frontend"]
+    codes = []
+    for delay in (0, 0.1, 0.3, 0.6, 1, 1.5, 2.5):
+        sh(f"docker stop {frontend}")
+        sh(f"docker start {frontend}")
+        time.sleep(delay)
+        codes.append(exit_code(frontend))
+    sh(f"docker start {frontend}")
+    until(lambda: answers(login(site)), limit=20)
+    # An exit code of 137 would mean that Docker sent SIGKILL after 30 seconds.
+    assert set(codes) <= {"0", "143"}

@@ -1,15 +1,15 @@
-"""`up` and `down` out of order, and an engine that is stopped, killed or power-cut: what is there in the end."""
+"""`make up` and `make down` in any order, and an engine that is stopped, killed or loses power: what runs afterwards."""
 
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ADMIN_CANARY, Project, answers, figure, kill, sh, until
+from conftest import ADMIN_CANARY, Production, answers, figure, kill, sh, until
 from engine import network
 from engine.daemon import answers as engine_answers
+from engine.test_engine import CADDY, ENGINE, POSTGRES, SLIM, bare, kill_engine, private, processes
 from test_django import log_in
-from test_engine import ENGINE, POSTGRES, SLIM, bare, kill_engine, private, processes
 
 
 def begin(project, target):
@@ -21,11 +21,11 @@ def begin(project, target):
 
 
 def running(project):
-    """Return the services that run, in order."""
+    """Return the names of the running services, sorted."""
     return sorted(project.sh("docker compose ps --status running --format '{{.Service}}'").split())
 
 
-def test_up_and_down_end_in_the_state_of_the_last_command(project):
+def test_make_up_and_make_down_end_in_the_state_of_the_last_command(project):
     project.sh("make up")
     project.sql("create table kept as select 42 as answer")
     project.sh("make up")
@@ -37,7 +37,8 @@ def test_up_and_down_end_in_the_state_of_the_last_command(project):
     first, second = begin(project, "up"), begin(project, "up")
     said = [up.communicate(timeout=200)[0] for up in (first, second)]
     if first.returncode or second.returncode:
-        project.sh("make up")  # one repetition, at most
+        # One repetition must be enough.
+        project.sh("make up")
     assert running(project) == ["backend", "frontend"], said
     repeated = bool(first.returncode or second.returncode)
 
@@ -55,24 +56,23 @@ def test_up_and_down_end_in_the_state_of_the_last_command(project):
 
 
 def dockerd(run):
-    """Return the pid of the engine with this run folder."""
+    """Return the pid of the engine that uses the run folder `run`."""
     return int((run / "docker.pid").read_text())
 
 
 @private
 @pytest.mark.slow
-def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_power_cut(tmp_path, monkeypatch):
+def test_all_services_return_after_the_engine_is_stopped_killed_or_loses_power(tmp_path, monkeypatch):
     environment, folder = bare(tmp_path), tmp_path / "no images"
     folder.mkdir()
     (folder / "Dockerfile").touch()
     start = [*ENGINE, "start", str(folder)]
     run = Path(subprocess.run(start, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
     try:
-        sh(f"docker save {SLIM} {POSTGRES} | DOCKER_HOST=unix://{run}/docker.sock docker load")
+        sh(f"docker save {SLIM} {POSTGRES} {CADDY} | DOCKER_HOST=unix://{run}/docker.sock docker load")
         monkeypatch.setenv("DOCKER_HOST", f"unix://{run}/docker.sock")
         monkeypatch.setenv("DOCKER_CONFIG", f"{run}/config")
-        one = Project(tmp_path / "project")
-        one.production()
+        one = Production(tmp_path / "project")
         one.sh("make up")
         one.sql("create table kept as select 42 as answer")
 
@@ -82,18 +82,18 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
 
         def killed_alone():
             pid = dockerd(run)
-            # containerd dies with dockerd; what keeps the containers, and the engine's mounts, goes on.
+            # containerd ends with dockerd. Its shim keeps running, and with it the containers and the engine's mounts.
             shim = next(other for other in processes(run) if b"containerd-shim" in Path(f"/proc/{other}/cmdline").read_bytes())
             command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
             own = dict(pair.split(b"=", 1) for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pair)
             firewall = {table: network.rules(*table) for table in network.TABLES}
             kill(pid)
-            # The same command in the same mounts, as a service manager would do it.
+            # Run the same command in the same mount namespace, as a service manager would.
             subprocess.Popen(
                 ["nsenter", f"--target={shim}", "--mount", *command], env=own, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-            # It empties Docker's chains, in which the engine of these tests has rules; `engine start` gives them back itself.
+            # dockerd flushes Docker's chains, and the private engine has rules in them. `engine start` would restore them.
             until(lambda: engine_answers(run / "docker.sock"), limit=60)
             network.give_back(firewall)
 
@@ -106,7 +106,7 @@ def test_all_services_are_back_after_the_engine_was_stopped_killed_alone_or_powe
             taken = until(lambda: answers(f"{one.url}/admin/login/"), limit=60)
             until(lambda: "Site administration" in log_in(one.url, ADMIN_CANARY), limit=30)
             assert one.sql("select answer from kept") == "42"
-            figure(f"the engine {fault.__name__.replace('_', ' ')}", f"200 by itself {taken:.1f} s after it was there again")
+            figure(f"the engine {fault.__name__.replace('_', ' ')}", f"the site answers {taken:.1f} s after the engine is back")
         one.remove()
     finally:
         subprocess.run([*ENGINE, "clean"], env=environment, check=True)

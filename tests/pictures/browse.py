@@ -1,7 +1,7 @@
-"""Looks at an example as a person does, in Chromium: browse.py SIZE page URL TEXT, or SIZE admin URL; prints a PNG picture.
+"""Open an example in Chromium and print a screenshot as PNG. Usage: browse.py SIZE page URL TEXT, or browse.py SIZE admin URL.
 
-tests/test_pictures.py runs it in the network of the example's container. `admin` logs in with DJANGO_SUPERUSER and
-DJANGO_SUPERUSER_PASSWORD of the environment. Fails at anything that a browser's console would show in red.
+test_pictures.py runs it in the network of the example's container. `admin` logs in with the environment variables
+DJANGO_SUPERUSER and DJANGO_SUPERUSER_PASSWORD. Fails if the browser's console would show an error.
 """
 
 import os
@@ -10,25 +10,28 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Error, expect, sync_playwright
 
-# A white page on the white page of the README needs an edge.
+# A border, because the README's background is white, too.
 FRAME = "body::after { content: ''; position: fixed; inset: 0; border: 1px solid #d1d9e0; pointer-events: none }"
 
 
 def shot(tab):
-    """Return a picture of what is shown, once all icons are there."""
+    """Return a screenshot, once all icons are loaded."""
     tab.wait_for_load_state("networkidle")
-    return tab.screenshot(style=FRAME, animations="disabled")  # Django's rocket flies
+    # A page with a Content Security Policy would refuse the border and report an error in the console.
+    policy = "content-security-policy" in tab.request.get(tab.url).headers
+    # Django's start page has an animated rocket.
+    return tab.screenshot(style=None if policy else FRAME, animations="disabled")
 
 
 def page(tab, url, text):
-    """Open a page that must show the text; return its picture."""
+    """Open a page that must contain the text; return its screenshot."""
     tab.goto(url)
     expect(tab.locator("body")).to_contain_text(text)
     return shot(tab)
 
 
 def admin(tab, url):
-    """Log in, give the administrator a first name, log out; return the picture of what the log-in shows."""
+    """Log in, change the administrator's first name, log out; return a screenshot of the page after the log-in."""
     name = os.environ["DJANGO_SUPERUSER"]
     tab.goto(f"{url}/admin/")
     tab.get_by_label("Username").fill(name)
@@ -52,7 +55,7 @@ def admin(tab, url):
 
 
 def main():
-    """Open the browser, look, and print the picture, unless something was wrong."""
+    """Open the browser and print the screenshot, or exit with a list of errors."""
     size, what, url, *words = sys.argv[1:]
     width, height = map(int, size.split("x"))
     wrong, files = [], []
@@ -66,12 +69,12 @@ def main():
             wrong.append(f"{response.status} for {response.url}")
 
     def said(line):
-        # Chromium asks for an icon by itself. The examples have none, like the tutorial's.
+        # Chromium always requests this icon, and the examples have none.
         if line.type == "error" and urlsplit(line.location["url"]).path != "/favicon.ico":
             wrong.append(f"console: {line.text} ({line.location['url']})")
 
     with sync_playwright() as playwright:
-        # Docker keeps from Chromium what it needs for a sandbox of its own: the container is the sandbox.
+        # Chromium cannot create its own sandbox inside a container. The container is the sandbox.
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", chromium_sandbox=False)
         tab = browser.new_page(viewport={"width": width, "height": height})
         tab.set_default_timeout(10_000)
@@ -83,7 +86,8 @@ def main():
         try:
             picture = {"page": page, "admin": admin}[what](tab, url, *words)
             tab.wait_for_load_state("networkidle")
-        except (AssertionError, Error) as error:  # Playwright tells what was typed into which field
+        except (AssertionError, Error) as error:
+            # Playwright's messages contain the text that was typed into each field.
             wrong.append(str(error).replace(os.environ.get("DJANGO_SUPERUSER_PASSWORD") or "\0", "(the password)"))
         browser.close()
     if what == "admin" and not files:

@@ -1,6 +1,6 @@
-"""Draws the benchmark: chart.py light|dark, with the JSON of `make bench` on stdin; prints an SVG picture of the medians.
+"""Read the JSON of `make bench` from stdin and print a chart of the medians as SVG. Usage: chart.py light|dark.
 
-tests/test_pictures.py runs it. The id of each value in the picture says what it is the median of, for the test to read.
+test_pictures.py runs it. The id of each value in the SVG is its measure and variant, which the test reads.
 """
 
 import json
@@ -23,24 +23,28 @@ VARIANTS = {
     "gunicorn": ("gunicorn", "#8b949e"),
     "dev": ("here, dev", "#58a6ff"),
     "prod": ("here, prod", "#1f6feb"),
+    "proxy": ("prod + proxy", "#a371f7"),
 }
-# Text, and small text, of GitHub's own pages.
+# GitHub's colours for text and for small text.
 COLOURS = {"light": ("#1f2328", "#59636e"), "dark": ("#f0f6fc", "#9198a1")}
 
 
 def label(value):
-    """Return a number with as many digits as one wants to read."""
+    """Return a number with about three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def main():
-    """Read, draw, print."""
+    """Draw the chart."""
     text, small = COLOURS[sys.argv[1]]
     bench = json.load(sys.stdin)
     mpl.rcParams.update({
-        "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's own font
-        "svg.hashsalt": "bench",  # and the same numbers make the same file
-        "font.sans-serif": ["Liberation Sans", "Arial", "Helvetica"],  # the first is this image's, and as wide as the others
+        # Keep text as text, because it is smaller than outlines and searchable.
+        "svg.fonttype": "none",
+        # Without a fixed salt, the same numbers give a different file each time.
+        "svg.hashsalt": "bench",
+        # This image has Liberation Sans, whose letters are as wide as Arial's.
+        "font.sans-serif": ["Liberation Sans", "Arial", "Helvetica"],
         "text.color": text,
         "ytick.color": text,
     })  # fmt: skip
@@ -57,7 +61,8 @@ def main():
             written.set_gid(f"{measure}: {kind}")
         panel.set_title(title, loc="left", weight="bold", pad=20)
         panel.annotate(unit, (0, 1), xytext=(0, 6), xycoords="axes fraction", textcoords="offset points", size=8, color=small)
-        panel.set_ylim(3.5, -0.5)  # the tutorial on top, and bars of one height in all panels
+        # Put the tutorial at the top, and give the bars the same height in all panels.
+        panel.set_ylim(3.5, -0.5)
         panel.margins(x=0.25)
         panel.tick_params(left=False, bottom=False, labelbottom=False)
         panel.spines[:].set_visible(False)

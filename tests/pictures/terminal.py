@@ -1,6 +1,6 @@
-"""Draws what a terminal shows in the end, without the steps of the builds: what was printed comes on stdin, an SVG goes out.
+"""Read a terminal's output from stdin and print its final screen as SVG, without the steps of the builds.
 
-tests/test_pictures.py runs it. pyte is the terminal, for builds and Compose move the cursor about; rich draws its screen.
+test_pictures.py runs it. pyte emulates the terminal, because builds and Compose move the cursor. rich draws the screen.
 """
 
 import io
@@ -12,8 +12,9 @@ import pyte
 from rich.console import Console
 from rich.text import Text
 
-COLUMNS = 120  # as in test_pictures.py: the longest line that `make up` prints itself fits in
-# No font from the network: an <img> may not load one, and nobody is to be told who reads the README.
+# The same width as in test_pictures.py. Every line that `make up` prints itself fits in.
+COLUMNS = 120
+# Don't load a font from the network: an <img> cannot, and it would tell the font's server who reads the README.
 SVG = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -38,13 +39,14 @@ SVG = """\
 
 
 def style(cell):
-    """Return rich's word for the look of one of pyte's cells."""
-    colour = cell.fg.replace("brown", "yellow").replace("bright", "bright_")  # or six hexadecimal digits
+    """Convert the style of a pyte cell to a style of rich."""
+    # pyte gives a name or six hexadecimal digits.
+    colour = cell.fg.replace("brown", "yellow").replace("bright", "bright_")
     return ("bold " if cell.bold else "") + (f"#{colour}" if re.fullmatch("[0-9a-f]{6}", colour) else colour)
 
 
 def rows(screen):
-    """Yield a Text for each row that is shown; one with three dots for all steps of a build, none for make's own words."""
+    """Yield a Text for each row. Replace the steps of a build with three dots, and leave out make's own messages."""
     written = [number for number, row in enumerate(screen.display) if row.strip()]
     shown = [number for number in range(written[-1] + 1) if not screen.display[number].startswith("make[")]
     for is_step, numbers in groupby(shown, lambda number: screen.display[number].startswith(" => ")):
@@ -59,13 +61,14 @@ def rows(screen):
 
 
 def main():
-    """Read, emulate, draw."""
+    """Draw the screen."""
     screen = pyte.Screen(COLUMNS, 1000)
     pyte.ByteStream(screen).feed(sys.stdin.buffer.read())
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor", force_terminal=True)
     for row in rows(screen):
         console.print(row, soft_wrap=True)
-    console.print()  # rich gives the last line no clip path
+    # rich gives the last line no clip path, so add an empty line.
+    console.print()
     print(console.export_svg(title="", code_format=SVG), end="")
 
 

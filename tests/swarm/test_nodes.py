@@ -1,4 +1,4 @@
-"""The private engine's nodes of a Swarm (tests/engine/nodes.py): killed ones start again, and nothing of them is left."""
+"""The Swarm nodes of the private engine (tests/engine/nodes.py): killed nodes start again, and `clean` removes them all."""
 
 import contextlib
 import os
@@ -7,21 +7,22 @@ from pathlib import Path
 
 import pytest
 from conftest import sh, until
-from test_engine import ENGINE, bare, kill_engine, private, traces
+from engine.test_engine import ENGINE, bare, kill_engine, private, traces
 
 pytestmark = [pytest.mark.slow, private]
 
 
 def namespaces():
-    """Return the network namespaces that processes are in."""
+    """Return the network namespaces of all processes."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/ns/net"):
-        with contextlib.suppress(OSError):  # a process that ends meanwhile
+        # A process may end before the link is read.
+        with contextlib.suppress(OSError):
             found.add(os.readlink(path))
     return found
 
 
-def test_the_nodes_of_a_swarm_start_again_and_clean_leaves_nothing_of_them(tmp_path):
+def test_killed_swarm_nodes_start_again_and_clean_removes_everything(tmp_path):
     environment, folder, before = bare(tmp_path), tmp_path / "no images", namespaces()
     folder.mkdir()
     (folder / "Dockerfile").touch()
@@ -36,7 +37,8 @@ def test_the_nodes_of_a_swarm_start_again_and_clean_leaves_nothing_of_them(tmp_p
         states = f"{docker} node ls --format '{{{{.Hostname}}}} {{{{.Status}}}}'"
         until(lambda: sh(states) == "node-1 Ready\nnode-2 Ready", 30)
         mark = first.parent.name.removeprefix("docker-examples-")
-        assert f"den{mark}-2" in traces() and len(namespaces() - before) == 2  # it can be seen
+        # Check that both searches find the nodes. Otherwise the assertions at the end would prove nothing.
+        assert f"den{mark}-2" in traces() and len(namespaces() - before) == 2
         kill_engine(first)
         kill_engine(first.parent / "node-2")
         subprocess.run([*start, "3", str(folder)], env=environment, stdout=subprocess.DEVNULL, check=True)

@@ -1,4 +1,4 @@
-"""stack.yaml on a Swarm of three engines, each a machine to the others; `make test-swarm` runs it, under load where it says."""
+"""production/swarm under load, on a Swarm of three private engines that act as three machines. `make test-swarm` runs it."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import engine.daemon
 import engine.places
 import pytest
 import requests
-from conftest import ADMIN_CANARY, KEY_CANARY, POSTGRES_CANARY, ROOT, TUTORIAL_SECRETS, copy, figure, free_port, sh, until
+from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, SECRET_CANARIES, copy, figure, free_port, sh, until
 from load import Load
 
 pytestmark = [
@@ -20,41 +20,40 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(
         not os.environ.get("DOCKER_HOST", "").startswith("unix:///run/docker-examples-"),
-        reason="a Docker Engine answers on this machine, and only private ones can be several: it needs a Debian without",
+        reason="needs three private engines, which only start on a Debian without another Docker Engine",
     ),
 ]
 HERE = Path(__file__).resolve().parent
 NODES = (1, 2, 3)
-IMAGE = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"  # of the service
+IMAGE = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"  # for `docker service inspect`
 
 
 class Cluster:
-    """Three nodes, a database outside of them, and a copy of the Django folder from which the stack is deployed."""
+    """Three nodes, a database outside the Swarm, and a copy of the Django folder that deploys the stack."""
 
     def __init__(self, base):
-        """Start all of it; the stack has two replicas."""
+        """Start the nodes, the database and the stack with two replicas."""
         self.start_nodes()
         pool = (engine.places.CACHE / "pool").read_text().removesuffix("0.0/16")
         self.database, self.db_port, self.host = f"test-{secrets.token_hex(4)}", free_port(), f"{pool}255.254"
         self.addresses = {number: f"{pool}255.{number}" for number in NODES}
-        self.folder = copy("03-docker-compose-django", base / "a clone")
+        self.example = copy(DJANGO, base / "a clone")
+        self.production = self.example / "production"
+        self.folder = self.production / "swarm"
         stack = self.folder / "stack.yaml"
-        without, found = re.subn(r"    # The routing mesh.*\n    ports:\n.*\n", "", stack.read_text())
+        without, found = re.subn(r"    # Each node answers.*\n    ports:\n.*\n", "", stack.read_text())
         assert found == 1
         stack.write_text(without)
         shutil.copy(HERE / "override.yaml", self.folder)
-        self.secrets = self.folder.parent / "secrets/secrets.txt"
-        self.secrets.parent.mkdir()
-        hosts = ",".join(("localhost", *self.addresses.values()))
-        self.secrets.write_text(f"{TUTORIAL_SECRETS}DJANGO_SECRET_KEY={KEY_CANARY}\nDJANGO_ALLOWED_HOSTS={hosts}\n")
-        self.set(POSTGRES_PASSWORD=POSTGRES_CANARY, DJANGO_SUPERUSER_PASSWORD=ADMIN_CANARY)
-        self.set(POSTGRES_REMOTE_HOST=self.host, POSTGRES_PORT=self.db_port)
+        sh("sh make-secrets.sh", cwd=self.production)
+        self.set(DJANGO_ALLOWED_HOSTS=",".join(("localhost", *self.addresses.values())), SITE_ADDRESS="http://")
+        self.set(POSTGRES_REMOTE_HOST=self.host, POSTGRES_PORT=self.db_port, **SECRET_CANARIES)
         values = base / "database.env"
         values.write_text(f"POSTGRES_USER=appname\nPOSTGRES_DB=appname_db\nPOSTGRES_PASSWORD={POSTGRES_CANARY}\n")
         sh(f"docker run -d --name {self.database} --env-file '{values}' -p {self.host}:{self.db_port}:5432 postgres:18-trixie")
-        sh("docker build -q --target prod -t swarm-shop:1 .", cwd=self.folder)
+        sh("docker build -q -f production/Dockerfile -t swarm-shop:1 .", cwd=self.example)
         sh("docker build -q -t swarm-shop:2 -", input="FROM swarm-shop:1\nENV RELEASE=2\n", stdin=None)
-        sick = "FROM swarm-shop:1\nHEALTHCHECK --start-period=1s --retries=1 CMD false\n"
+        sick = "FROM swarm-shop:1\nCMD sleep 9999\n"
         sh("docker build -q -t swarm-shop:sick -", input=sick, stdin=None)
         sh(f"docker build -q -t swarm-proxy -f proxy.Dockerfile '{HERE}'", cwd=HERE)
         for number in NODES:
@@ -63,36 +62,36 @@ class Cluster:
         until(lambda: len(self.replicas()) == 2 and all(self.answers(number) for number in NODES), 30)
 
     def start_nodes(self):
-        """Start the nodes that do not run."""
+        """Start the nodes that aren't running."""
         environment = {key: value for key, value in os.environ.items() if key != "DOCKER_HOST"}
         start = [sys.executable, "-B", "-m", "engine", "start", "--nodes", str(len(NODES)), str(HERE)]
         subprocess.run(start, cwd=ROOT / "tests", env=environment, check=True, stdout=subprocess.DEVNULL, timeout=200)
 
     @staticmethod
     def socket(number):
-        """Return the address of a node's engine."""
+        """Return the DOCKER_HOST of a node."""
         return f"unix://{engine.places.node(number)}/docker.sock"
 
     def sh(self, command, number=1, **options):
-        """Run a command line in the copied folder, at a node's engine."""
+        """Run a command line in the folder of the stack, on a node's engine."""
         environment = {**os.environ, "DOCKER_HOST": self.socket(number)}
         return sh(command, cwd=self.folder, env=environment, **options)
 
     def up(self, image, ok=True):
-        """Type `make stack-up`, which waits until the update has ended; return what it printed."""
-        return self.sh(f'make stack-up IMAGE={image} STACK_FILES="stack.yaml override.yaml"', ok=ok)
+        """Run `sh deploy.sh`, which waits until the update has ended; return what it printed."""
+        return self.sh(f"sh deploy.sh {image} -c override.yaml", ok=ok)
 
     def ended(self):
-        """Return the state in which the last update ended."""
+        """Wait until the last update has ended; return its state."""
         until(lambda: self.inspect("{{.UpdateStatus.State}}") in ("completed", "rollback_completed", "paused"), 30)
         return self.inspect("{{.UpdateStatus.State}}")
 
     def inspect(self, form):
-        """Return a value of the service, by a Go template."""
+        """Return a value of the service; `form` is a Go template."""
         return self.sh(f"docker service inspect -f '{form}' django_frontend")
 
     def replicas(self, number=1):
-        """Return the node of each replica that runs, as one of the nodes sees it."""
+        """Return the node of each running replica, as node `number` reports it."""
         form = "{{.Node}} {{.CurrentState}}"
         said = self.sh(f"docker service ps -f desired-state=running --format '{form}' django_frontend", number, ok=None)
         return [line.split()[0] for line in said.splitlines() if " Running " in line]
@@ -105,44 +104,47 @@ class Cluster:
             return False
 
     def url(self, number):
-        """Return where a node answers."""
+        """Return the URL of a node."""
         return f"http://{self.addresses[number]}:8000"
 
     def set(self, **values):
-        """Change keys of secrets.txt."""
-        text = self.secrets.read_text()
+        """Change secrets, and values in .env."""
         for key, value in values.items():
-            text, found = re.subn(f"^{key}=.*", f"{key}={value}", text, flags=re.MULTILINE)
+            if key in SECRET_CANARIES:
+                (self.production / "secrets" / key).write_text(value)
+                continue
+            env = self.production / ".env"
+            text, found = re.subn(f"^{key}=.*", f"{key}={value}", env.read_text(), flags=re.MULTILINE)
             assert found == 1, key
-        self.secrets.write_text(text)
+            env.write_text(text)
 
     def sql(self, query):
         """Return what psql prints for a query, without headings."""
         return sh(f"docker exec -i {self.database} psql -qAt -U appname -d appname_db", input=query, stdin=None)
 
     def groups(self):
-        """Return the names of the groups that the database has."""
+        """Return the names of all groups in the database."""
         return self.sql("select name from auth_group").splitlines()
 
     def lost_nothing(self, what, load):
-        """Keep how many requests failed under the load as a figure; fail unless none did and every write is there."""
+        """Report how many requests failed under the load. Raise AssertionError if one failed or an acknowledged write is lost."""
         figure(what, f"{len(load.failed)} of {len(load.failed) + len(load.acknowledged)} requests failed")
         assert (load.reasons, load.lost(self.groups())) == ({}, set())
 
     def scale(self, number):
-        """Type `make scale`, and return the seconds until so many replicas run (it waits for them itself)."""
-        self.sh(f"make scale N={number}")
+        """Run `docker service scale`, then return the seconds until `number` replicas run."""
+        self.sh(f"docker service scale django_frontend={number}")
         return until(lambda: len(self.replicas()) == number, 120)
 
     def remove(self):
-        """Remove what this made; the nodes' engines stay until `make engine-down`."""
-        self.sh("make stack-down", ok=None)
+        """Remove the stack, the database and the images. The nodes run until `make engine-down`."""
+        self.sh("docker stack rm django", ok=None)
         sh(f"docker rm -f -v {self.database}; docker image rm swarm-shop:1 swarm-shop:2 swarm-shop:sick swarm-proxy", ok=None)
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """Yield the cluster, the same one for all tests."""
+    """Yield one cluster for all tests."""
     one = Cluster.__new__(Cluster)
     try:
         one.__init__(tmp_path_factory.mktemp("swarm"))
@@ -153,9 +155,10 @@ def cluster(tmp_path_factory):
 
 def test_four_replicas_answer_on_every_node(cluster):
     cluster.scale(4)
-    shown = cluster.sh("make stack-ps")
-    assert len(re.findall(r"Running +Running ", shown)) == 4 + 3  # a proxy on each node, too
-    assert len(set(cluster.replicas())) == 3  # on all nodes
+    shown = cluster.sh("docker stack ps django")
+    # Each of the three nodes also runs a proxy.
+    assert len(re.findall(r"Running +Running ", shown)) == 4 + 3
+    assert len(set(cluster.replicas())) == 3
     for number in NODES:
         seen = set()
 
@@ -166,7 +169,7 @@ def test_four_replicas_answer_on_every_node(cluster):
         until(all_four, 30)
 
 
-def test_two_to_six_to_two_under_load_without_a_failed_request(cluster):
+def test_scaling_from_2_to_6_to_2_replicas_under_load_fails_no_request(cluster):
     cluster.scale(2)
     with Load(cluster.url(2), ADMIN_CANARY) as load:
         load.wait_for_writes()
@@ -187,7 +190,7 @@ def test_a_rolling_update_under_load_fails_no_request(cluster):
     assert cluster.inspect(IMAGE) == "swarm-shop:2"
 
 
-def test_an_update_that_is_not_healthy_goes_back_by_itself(cluster):
+def test_an_unhealthy_update_under_load_rolls_back_and_fails_no_request(cluster):
     before = cluster.inspect(IMAGE)
     with Load(cluster.url(2), ADMIN_CANARY) as load:
         load.wait_for_writes()
@@ -198,9 +201,9 @@ def test_an_update_that_is_not_healthy_goes_back_by_itself(cluster):
     assert cluster.inspect(IMAGE) == before
 
 
-def test_a_signing_key_is_rotated_without_a_failed_request_and_without_a_new_log_in(cluster):
+def test_rotating_the_signing_key_fails_no_request_and_logs_nobody_out(cluster):
     new = f"another-{KEY_CANARY}"
-    # One browser: where a session is signed by the other key, Django renews it, and the old one ends.
+    # Use one client, because Django renews a session that the other key signed, and the old session ends.
     with Load(cluster.url(2), ADMIN_CANARY, clients=1) as load:
         for keys in (f"{KEY_CANARY},{new}", f"{new},{KEY_CANARY}", new):
             load.wait_for_writes()
@@ -211,9 +214,9 @@ def test_a_signing_key_is_rotated_without_a_failed_request_and_without_a_new_log
     cluster.lost_nothing("signing key rotated in three steps", load)
 
 
-def test_the_database_s_password_is_rotated_by_a_second_user_without_a_failed_request(cluster):
+def test_rotating_the_database_password_with_a_second_user_fails_no_request(cluster):
     new = f"another-{POSTGRES_CANARY}"
-    # As the README says it (psql's \password in one line). What the second one makes belongs to the first, as before.
+    # These are the README's commands, with the password in the statement instead of psql's \password.
     cluster.sql(f"CREATE ROLE appname2 LOGIN PASSWORD '{new}' IN ROLE appname; ALTER ROLE appname2 SET role = appname")
     with Load(cluster.url(2), ADMIN_CANARY) as load:
         load.wait_for_writes()
@@ -228,18 +231,19 @@ def test_the_database_s_password_is_rotated_by_a_second_user_without_a_failed_re
     cluster.lost_nothing("database's password rotated", load)
 
 
-def test_no_secret_is_in_the_service_or_in_a_container_s_environment(cluster):
+def test_inspect_shows_no_secret_of_the_service_or_of_a_container(cluster):
     shown = cluster.sh("docker service inspect django_frontend; docker secret inspect $(docker secret ls -q)")
     for number in NODES:
         shown += cluster.sh("docker ps -q | xargs -r docker container inspect", number)
-    assert "DJANGO_SECRET_KEY_FILE" in shown
+    # Check that the search finds other settings.
+    assert "DJANGO_ALLOWED_HOSTS" in shown
     for word in (POSTGRES_CANARY, ADMIN_CANARY, KEY_CANARY):
         assert word not in shown
 
 
-# Only the leader moves replicas: without one the others first elect it, which takes 10 to 20 s; Swarm has no setting for that.
+# Only the leader moves replicas. If it dies, the other managers first elect a new one, which takes 10 to 20 s.
 @pytest.mark.parametrize(("role", "limit"), [("Reachable", 30), ("Leader", 60)])
-def test_a_node_that_is_killed_loses_nothing_and_its_replicas_are_soon_elsewhere(cluster, role, limit):
+def test_a_killed_node_loses_no_write_and_its_replicas_move_to_other_nodes(cluster, role, limit):
     cluster.scale(4)
     roles = dict(line.split() for line in cluster.sh("docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'").splitlines())
     killed = next(name for name, its in roles.items() if its == role)
@@ -265,10 +269,29 @@ def test_a_node_that_is_killed_loses_nothing_and_its_replicas_are_soon_elsewhere
     assert cluster.sh("docker node ls --format '{{.Status}}'", other).split() == ["Ready"] * 3
 
 
-def test_after_a_node_s_death_an_update_works_and_stack_down_leaves_nothing(cluster):
+def test_after_nodes_were_killed_updates_work_and_stack_rm_leaves_nothing(cluster):
     cluster.up("swarm-shop:1")
-    cluster.sh("make stack-down", timeout=90)
+    cluster.sh("docker stack rm django", timeout=90)
     label = "--filter label=com.docker.stack.namespace=django"
     for number in NODES:
-        until(lambda number=number: cluster.sh(f"docker ps -q {label}; docker network ls -q {label}", number) == "", 30)
+        until(lambda number=number: cluster.sh(f"docker ps -q {label}; docker network ls -q {label}", number) == "", 60)
     assert cluster.sh(f"docker service ls -q {label}; docker secret ls -q {label}") == ""
+
+
+def test_deploy_rejects_a_missing_image_and_the_database_host_backend(cluster):
+    assert "error: name an image that each node can pull" in cluster.sh("sh deploy.sh", ok=False)
+    before = (cluster.production / ".env").read_text()
+    cluster.set(POSTGRES_REMOTE_HOST="backend")
+    assert "the Swarm has no service backend" in cluster.sh("sh deploy.sh shop:1", ok=False)
+    (cluster.production / ".env").write_text(before)
+
+
+def test_stack_yaml_publishes_the_port_and_contains_no_secret(cluster):
+    # Use the repository's file, because the tests above remove the published port from their copy.
+    values = {"IMAGE": "shop:1", "STACK": "shop", "VERSION": "1", **dict.fromkeys(("PORT", "REPLICAS"), "2")}
+    file = cluster.folder / "as-it-is.yaml"
+    shutil.copy(ROOT / DJANGO / "production/swarm/stack.yaml", file)
+    seen = sh("docker stack config -c as-it-is.yaml", cwd=cluster.folder, env={**os.environ, **values})
+    for line in ("mode: ingress", "target: 8000", "published: 2", "order: start-first", "failure_action: rollback"):
+        assert f" {line}\n" in seen
+    assert not any(word in seen for word in SECRET_CANARIES.values())

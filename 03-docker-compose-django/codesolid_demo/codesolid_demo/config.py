@@ -1,27 +1,30 @@
-"""Where settings.py and init.py get their values from: one function, so that there is one place to change."""
+"""The one place that reads settings: settings.py and init.py call get_config."""
 
 import os
+from pathlib import Path
+
+# Production mounts a file for each secret here; development has none
+SECRETS = Path("/run/secrets")
 
 
 class ConfigError(KeyError):
-    """A value is missing or cannot be used; the message names its key. init.py prints it as one line."""
+    """A setting is missing or unusable. The message names its key."""
 
 
-def get_config(key: str) -> str:
-    """Return the value of a key from the environment, or the first line of the file that KEY_FILE names there.
+def get_config(key):
+    """Return the environment variable `key`, or the first line of its secret file.
 
-    In development Compose fills the environment from secrets.txt; in production it mounts the passwords as files.
-    Raises ConfigError, naming the key, where it is missing or empty, set in both ways, or where the file cannot be read.
+    Raise ConfigError if both are missing or empty.
     """
-    value, path = os.getenv(key), os.getenv(f"{key}_FILE")
-    if value and path:
-        raise ConfigError(f"{key} and {key}_FILE are both set: remove one of them")
-    if path:
-        try:
-            with open(path, encoding="utf-8", newline="\n") as file:
-                value = file.readline().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{key}_FILE={path} cannot be read: {error}") from error
+    # While production's image is built, there are no settings yet
+    if os.getenv("DJANGO_BUILD"):
+        return "1"
+    value = os.getenv(key)
+    if not value and (SECRETS / key).is_file():
+        value = (SECRETS / key).read_text().partition("\n")[0].rstrip("\r")
     if not value:
-        raise ConfigError(f"{key} is missing or empty: set it in secrets/secrets.txt")
+        raise ConfigError(
+            f"{key} is missing or empty. Set it in secrets/secrets.txt"
+            " (in production: in production/.env, or as a file in production/secrets)"
+        )
     return value

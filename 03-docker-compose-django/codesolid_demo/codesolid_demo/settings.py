@@ -10,7 +10,6 @@ For the full list of settings and their values, see
 https://docs.djangoproject.com/en/5.2/ref/settings/
 """
 
-import os
 from pathlib import Path
 
 from codesolid_demo.config import get_config
@@ -23,7 +22,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # See https://docs.djangoproject.com/en/5.2/howto/deployment/checklist/
 
 # SECURITY WARNING: keep the secret key used in production secret!
-SECRET_KEY = os.getenv('DJANGO_SECRET_KEY') or 'django-insecure-ds*-43#&57238407$)5+1tz@6(nc)v!ofge$*^9@1c8e2x042j'
+SECRET_KEY = 'django-insecure-ds*-43#&57238407$)5+1tz@6(nc)v!ofge$*^9@1c8e2x042j'
 
 # SECURITY WARNING: don't run with debug turned on in production!
 DEBUG = True
@@ -83,7 +82,7 @@ DATABASES = {
         'PASSWORD': get_config('POSTGRES_PASSWORD'),
         'HOST': get_config('POSTGRES_REMOTE_HOST'),
         'PORT': get_config('POSTGRES_PORT'),
-        # Seconds: without a limit, a server that is down but not gone would be waited for for minutes.
+        # Seconds. Without a limit, Django would wait minutes for a server that is gone
         'OPTIONS': {'connect_timeout': 3},
     }
 }

@@ -1,0 +1,13 @@
+"""Run Django's `check --deploy`, and print errors in one line. `make up` runs this first."""
+
+import sys
+
+import django
+from codesolid_demo.config import ConfigError
+from django.core.management import CommandError, call_command
+
+try:
+    django.setup()
+    call_command("check", deploy=True)
+except (CommandError, ConfigError) as error:
+    sys.exit(f"error: {error.args[0]}")

@@ -1,0 +1,84 @@
+"""The settings of production: what differs from settings.py.
+
+Dockerfile copies this file to codesolid_demo/ and selects it by DJANGO_SETTINGS_MODULE.
+"""
+
+import os
+import re
+
+from codesolid_demo.config import ConfigError, get_config
+from codesolid_demo.settings import *
+from codesolid_demo.settings import DATABASES
+
+
+def get_list(key):
+    """Return the words of a comma-separated setting. Raise ConfigError if there are none."""
+    words = [word.strip() for word in get_config(key).split(",") if word.strip()]
+    if not words:
+        raise ConfigError(f"{key} is empty")
+    return words
+
+
+DEBUG = False
+
+# The first key signs. Sessions that an older key signed stay valid while it is in the list
+SECRET_KEY, *SECRET_KEY_FALLBACKS = get_list("DJANGO_SECRET_KEY")
+
+ALLOWED_HOSTS = get_list("DJANGO_ALLOWED_HOSTS")
+for host in ALLOWED_HOSTS:
+    if not re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*|\*|\[[0-9a-f:]+\]", host):
+        raise ConfigError(
+            f"DJANGO_ALLOWED_HOSTS holds {host}, which is not a host name: write it without"
+            " https://, port and quotes, for example www.example.org"
+        )
+
+database = DATABASES["default"]
+if database["HOST"] == "backend":
+    for key in ("USER", "NAME"):
+        if re.match("postgres$|template[01]$|pg_", database[key]):
+            raise ConfigError(
+                f"POSTGRES_{key.replace('NAME', 'DB')}={database[key]} is a name that"
+                " PostgreSQL uses itself: choose another one in .env"
+            )
+
+# Keep connections open, and check each one before a request uses it.
+# Close a connection after 9 seconds without an answer of the network
+database["CONN_MAX_AGE"] = 60
+database["CONN_HEALTH_CHECKS"] = True
+database["OPTIONS"] |= {
+    "sslmode": os.getenv("POSTGRES_SSLMODE", "prefer"),
+    "tcp_user_timeout": 9_000,
+    "keepalives_idle": 3,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+
+# The name of each static file gets a hash of its content, so that browsers can keep it
+STATIC_ROOT = "/static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage",
+    },
+}
+
+# Uploaded files: a volume, which the proxy serves
+MEDIA_ROOT = "/media"
+MEDIA_URL = "media/"
+
+# Print errors, because Django's default is to mail them
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
+    "root": {"handlers": ["stdout"], "level": "INFO"},
+}
+
+# The proxy terminates TLS, redirects HTTP to HTTPS (W008), and sets X-Forwarded-Proto
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+if not os.getenv("SITE_ADDRESS", "").startswith("http://"):
+    SECURE_HSTS_SECONDS = 31536000
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+# Whether this binds subdomains (W005, W021), too, is your choice
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]

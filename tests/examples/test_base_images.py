@@ -1,0 +1,65 @@
+"""Tests of the base images: replace them, as you would with a mirror, and look for newer versions.
+
+The environment variable PYTHON selects the version of Python. CI sets it.
+"""
+
+import os
+import re
+import warnings
+
+import pytest
+import requests
+from conftest import DJANGO, ROOT, answers, sh, until
+from test_flask import FOLDERS
+
+PYTHON = os.environ.get("PYTHON") or "3.14"
+IMAGES = {folder: re.search("^ARG PYTHON_IMAGE=(.+)", (ROOT / folder / "Dockerfile").read_text(), re.M)[1] for folder in FOLDERS}
+POSTGRES = re.search(r"^POSTGRES_IMAGE \?= (.+)", (ROOT / DJANGO / "Makefile").read_text(), re.M)[1]
+CADDY = re.search(r"CADDY_IMAGE:-(.+)}", (ROOT / DJANGO / "production/docker-compose.yaml").read_text())[1]
+
+
+def mirror(official, name):
+    """Build a copy of an official image in which the environment variable MIRROR is set. Return the name of the copy."""
+    sh(f"docker image inspect {official} || docker pull {official}")
+    sh(f"printf 'FROM {official}\nENV MIRROR=yes\n' | docker build -t {name}:{official.split(':')[0]} -")
+    return f"{name}:{official.split(':')[0]}"
+
+
+@pytest.mark.parametrize("target", ["run", "production"])
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_flask_runs_on_another_base_image(folder, target, name, port):
+    base = mirror(IMAGES[folder].replace("3.14", PYTHON), name)
+    sh(f"make {target} PYTHON_IMAGE={base} CONTAINER={name} IMAGE={name} PORT={port}", cwd=ROOT / folder)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    assert "Flask is running" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+    assert sh(f"docker exec {name} printenv MIRROR") == "yes"
+    assert sh(f"docker exec {name} python --version").startswith(f"Python {PYTHON}.")
+    sh(f"docker stop {name}")
+
+
+@pytest.mark.parametrize("kind", ["project", "prod"])
+def test_django_runs_on_other_base_images(kind, request, name):
+    one = request.getfixturevalue(kind)
+    base, postgres = mirror(IMAGES[FOLDERS[0]].replace("3.14", PYTHON), name), mirror(POSTGRES, name)
+    variables = f"PYTHON_IMAGE={base} POSTGRES_IMAGE={postgres}"
+    if kind == "prod":
+        variables += f" CADDY_IMAGE={mirror(CADDY, name)}"
+    one.sh(f"make up {variables}")
+    assert "Log in" in requests.get(f"{one.url}/admin/", timeout=5).text
+    for service in one.names:
+        assert "MIRROR=yes" in one.container(service)["Config"]["Env"]
+    assert sh(f"docker exec {one.names['frontend']} python --version").startswith(f"Python {PYTHON}.")
+    one.sh("make down")
+
+
+def test_the_base_images_exist_on_docker_hub_and_newer_versions_give_a_warning():
+    """Dependabot does not read an ARG in FROM, so check here. A newer tag gives a warning. A missing tag is a failure."""
+    used = sorted({*IMAGES.values(), POSTGRES, CADDY})
+    if not sh("docker manifest inspect hello-world:latest", ok=None).startswith("{"):
+        pytest.skip(f"Docker Hub is out of reach, so the test cannot look for newer versions of {', '.join(used)}")
+    for tag in used:
+        sh(f"docker manifest inspect {tag}")
+        for number in re.finditer(r"\d+(?=-|$)", tag):
+            newer = f"{tag[: number.start()]}{int(number[0]) + 1}{tag[number.end() :]}"
+            if sh(f"docker manifest inspect {newer}", ok=None).startswith("{"):
+                warnings.warn(f"{tag}: there is {newer}", stacklevel=1)

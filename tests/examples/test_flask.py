@@ -1,0 +1,186 @@
+"""Tests of 01-docker-flask and 02-docker-flask-alpine: the steps of the tutorial and the targets of make."""
+
+import os
+import re
+import subprocess
+
+import pytest
+import requests
+from conftest import ROOT, answers, at_a_terminal, copy, exit_code, sh, until
+
+PAGE = "<h1>Flask is running</h1><p>Awesome, that worked.  Now add more code.</p>"
+FOLDERS = ["01-docker-flask", "02-docker-flask-alpine"]
+pytestmark = pytest.mark.parametrize("folder", FOLDERS)
+
+
+@pytest.fixture
+def place(folder):
+    """Return the folder's full path."""
+    return ROOT / folder
+
+
+def test_the_two_commands_of_the_tutorial_serve_its_page(place, name, port):
+    sh(f"docker build -t {name}:latest .", cwd=place)
+    sh(f"docker run --name {name} --rm -d -p {port}:8080 {name}:latest", cwd=place)
+    assert sh(f"curl -s --retry 20 --retry-all-errors --retry-delay 1 http://localhost:{port}") == PAGE
+
+
+def test_make_run_prints_the_address_of_the_page(place, name, port):
+    printed = sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=place)
+    assert printed.endswith(f"Open http://localhost:{port}")
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    assert requests.get(f"http://127.0.0.1:{port}", timeout=5).text == PAGE
+
+
+def test_make_run_fails_if_the_container_name_is_in_use_and_keeps_the_other_container(place, name, port):
+    other = sh(f"docker run -d --name {name} python:3.14-slim-trixie python -c 'input()' < /dev/null")
+    said = sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}-image", cwd=place, ok=False)
+    assert f'The container name "/{name}" is already in use' in said
+    assert sh(f"docker container inspect -f '{{{{.Id}}}}' {name}") == other
+
+
+def test_make_run_ignores_the_environment_variable_name_that_wsl_sets(place):
+    # WSL sets NAME to the name of the computer.
+    said = sh("make -n run", cwd=place, env={**os.environ, "NAME": "DESKTOP-AB12"})
+    assert "--name flask" in said and "DESKTOP" not in said
+
+
+def test_docker_stop_ends_the_container_with_exit_code_0(place, name):
+    sh(f"docker build -t {name} .", cwd=place)
+    sh(f"docker run -d --name {name} {name}")
+    ask = "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080')"
+    sh(f'until docker exec {name} python -c "{ask}"; do sleep 0.1; done')
+    assert exit_code(name) == "0"
+
+
+def test_the_application_does_not_run_as_root_and_cannot_change_its_code(place, name):
+    sh(f"docker build -t {name} .", cwd=place)
+    assert sh(f"docker run --rm {name} id -un") == "myuser"
+    assert "flaskapp.py" in sh(f"docker run --rm {name} ls /app")
+    assert sh(f"docker run --rm {name} find /app -user myuser") == ""
+    assert "Permission denied" in sh(f"docker run --rm {name} touch /app/flaskapp.py", ok=False)
+
+
+# alone: BuildKit runs pip if another test builds the same folder with --no-cache at the same time.
+@pytest.mark.alone
+def test_an_edit_rebuilds_the_image_without_running_pip(place, folder, name, port, tmp_path):
+    mine = copy(folder, tmp_path)
+    sh(f"docker build -t {name} .", cwd=mine)
+    source = mine / "flaskapp.py"
+    source.write_text(source.read_text().replace("Awesome", f"Edited {name}"))
+    printed = sh(f"docker build --progress=plain -t {name} .", cwd=mine)
+    pip = next(line.split()[0] for line in printed.splitlines() if "pip install" in line)
+    assert f"{pip} CACHED" in printed and "Collecting" not in printed, printed
+    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    assert f"Edited {name}" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+
+
+def test_a_wrong_package_hash_stops_the_build(folder, name, tmp_path):
+    mine = copy(folder, tmp_path)
+    lock = mine / "requirements.txt"
+    lines = [line for line in lock.read_text().splitlines() if "# via" not in line]
+    flask = next(i for i, line in enumerate(lines) if line.startswith("flask=="))
+    del lines[flask + 1 : flask + 3]
+    lines[flask] = f"{lines[flask].split()[0]} --hash=sha256:{'0' * 64}"
+    lock.write_text("\n".join(lines))
+    assert "DO NOT MATCH THE HASHES" in sh(f"docker build --progress=plain -t {name} .", cwd=mine, ok=False)
+
+
+def test_a_copy_of_the_folder_works_without_the_rest_of_the_repository(folder, name, port, tmp_path):
+    alone = copy(folder, tmp_path / "a project of mine")
+    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=alone)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    assert requests.get(f"http://127.0.0.1:{port}", timeout=5).text == PAGE
+
+
+def test_env_files_and_notes_stay_out_of_the_image(folder, name, tmp_path):
+    mine = copy(folder, tmp_path)
+    (mine / ".env").write_text("PASSWORD=canary-in-the-build-context")
+    (mine / "notes.txt").write_text("canary-in-the-build-context")
+    sh(f"docker build -t {name} .", cwd=mine)
+    assert sh(f"docker run --rm {name} ls -A /app").split() == ["flaskapp.py", "requirements-production.txt", "requirements.txt"]
+
+
+@pytest.mark.parametrize("target", ["run", "production"])
+def test_templates_static_files_and_modules_work_in_the_image_even_with_umask_077(target, folder, name, port, tmp_path):
+    mine = copy(folder, tmp_path)
+    (mine / "templates").mkdir()
+    (mine / "templates/index.html").write_text("<link rel=stylesheet href=/static/style.css>{{ word }}")
+    (mine / "static").mkdir()
+    (mine / "static/style.css").write_text("h1 { color: teal }")
+    (mine / "helper.py").write_text("WORD = 'a word of another module'\n")
+    source = (mine / "flaskapp.py").read_text().replace("import Flask", "import Flask, render_template\nimport helper")
+    (mine / "flaskapp.py").write_text(re.sub("return .*", "return render_template('index.html', word=helper.WORD)", source))
+    # With umask 077, git creates files that only their owner can read.
+    sh("chmod -R go= .", cwd=mine)
+    sh(f"make {target} CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    assert "a word of another module" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+    assert "teal" in requests.get(f"http://127.0.0.1:{port}/static/style.css", timeout=5).text
+
+
+def test_make_run_names_the_port_that_is_in_use_and_leaves_no_container(place, name, port):
+    with subprocess.Popen(["python3", "-m", "http.server", "--bind", "127.0.0.1", str(port)], stderr=subprocess.DEVNULL) as web:
+        try:
+            sh(f"curl -s -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:{port}")
+            said = sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=place, ok=False)
+        finally:
+            web.terminate()
+    assert f"127.0.0.1:{port}" in said and "address already in use" in said
+    until(lambda: sh(f"docker ps -aq --filter name={name}") == "", 10)
+
+
+def test_make_connect_opens_a_shell_in_the_container(place, name):
+    sh(f"docker build -t {name} . && docker run -d --name {name} {name}", cwd=place)
+    at_a_terminal(f"make connect CONTAINER={name}", place, b"42-myuser")
+
+
+def test_the_interactive_shell_of_the_tutorial_opens(place, name, folder):
+    sh(f"docker build -t {name} .", cwd=place)
+    at_a_terminal(f"docker run --rm -it {name} {'/bin/bash' if folder.startswith('01') else '/bin/sh'}", place, b"42-myuser")
+
+
+def test_make_logs_shows_the_output_of_the_application_and_make_kill_stops_it(folder, name, port, tmp_path):
+    mine = copy(folder, tmp_path)
+    source = mine / "flaskapp.py"
+    source.write_text(source.read_text().replace('    return "', '    print("a visitor")\n    return "'))
+    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    logs = sh(f"make logs CONTAINER={name}", cwd=mine)
+    assert "Running on http://127.0.0.1:8080" in logs and "a visitor" in logs
+    sh(f"make kill CONTAINER={name}", cwd=mine)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{port}", timeout=5)
+
+
+def test_make_browse_opens_the_page(place, port):
+    said = sh(f"make browse PORT={port}", cwd=place, env={**os.environ, "BROWSER": "/bin/echo opening %s"})
+    assert f"opening http://localhost:{port}" in said
+
+
+def test_make_without_a_target_lists_every_target(place):
+    printed = sh("make", cwd=place)
+    for target in ("build", "run", "connect", "browse", "kill", "logs", "production", "lock"):
+        assert f"make {target}\t" in printed
+
+
+def test_make_lock_writes_hashes_but_no_index_url_to_files_that_you_own(folder, tmp_path):
+    mine = copy(folder, tmp_path)
+    locks = {mine / "requirements.txt": "flask==", mine / "requirements-production.txt": "granian=="}
+    for lock in locks:
+        lock.unlink()
+    sh("make lock", cwd=mine)
+    for lock, word in locks.items():
+        text = lock.read_text()
+        assert word in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
+        assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
+
+
+def test_make_lock_keeps_the_old_files_if_it_fails(folder, tmp_path):
+    for file in ("requirements.in", "requirements-production.in"):
+        mine = copy(folder, tmp_path / file)
+        before = [(mine / lock).read_text() for lock in ("requirements.txt", "requirements-production.txt")]
+        (mine / file).write_text("flask==0.0.0.404\n")
+        sh("make lock", cwd=mine, ok=False)
+        assert [(mine / lock).read_text() for lock in ("requirements.txt", "requirements-production.txt")] == before

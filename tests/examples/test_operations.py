@@ -1,0 +1,142 @@
+"""Tests of daily work with the Django example: backup, restore, check, watch, and the upgrade of PostgreSQL."""
+
+import os
+import signal
+import stat
+import subprocess
+
+import requests
+from conftest import ADMIN_CANARY, sh, until
+from test_django import log_in
+
+
+def test_make_restore_brings_back_what_make_backup_saved(prod):
+    prod.sh("make up")
+    prod.sql("create table kept (word text); insert into kept values ('still here'); alter table kept owner to appname")
+    folder = prod.folder / prod.sh("make backup").split()[-1]
+    assert sorted(path.name for path in folder.iterdir()) == ["database.dump", "media.tar"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    prod.sql("drop table kept; create table newer (word text); update auth_user set username = 'somebody'")
+    prod.sh(f"make restore BACKUP=backups/{folder.name}")
+    assert prod.sql("select word from kept") == "still here"
+    assert prod.sql("select count(*) from pg_tables where tablename = 'newer'") == "0"
+    assert prod.sql("select tableowner from pg_tables where tablename = 'kept'") == "appname"
+    prod.sh("docker compose up -d --wait")
+    assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
+
+
+def test_a_failed_restore_keeps_the_old_database_and_uploads(prod):
+    prod.sh("make up")
+    prod.sql("create table kept as select 42 as answer")
+    prod.sh("docker compose exec -T frontend sh -c 'echo kept > /media/kept.txt'")
+    half = prod.folder / "backups/half"
+    half.mkdir(parents=True)
+    (half / "database.dump").write_bytes(b"PGDMP and then nothing")
+    sh("tar -cf media.tar -T /dev/null", cwd=half)
+    prod.sh("make restore BACKUP=backups/half", ok=False)
+    assert prod.sql("select answer from kept") == "42"
+    prod.sh("docker compose up -d --wait")
+    assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "kept\n"
+    assert "nowhere is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
+
+
+def test_a_failed_backup_leaves_no_file(prod):
+    prod.sh("make up")
+    prod.sh("docker compose stop frontend")
+    prod.sh("make backup", ok=False)
+    assert list((prod.folder / "backups").iterdir()) == []
+
+
+def test_git_ignores_the_settings_secrets_and_backups_of_production():
+    for path in (".env", "secrets/POSTGRES_PASSWORD", "backups/one/database.dump"):
+        assert sh(f"git check-ignore 03-docker-compose-django/production/{path}")
+
+
+def test_make_secrets_creates_random_secrets_once_that_only_the_owner_can_read(prod):
+    folder = prod.folder / "secrets"
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "POSTGRES_PASSWORD").write_text("mine")
+    prod.sh("umask 022; make secrets")
+    assert (folder / "POSTGRES_PASSWORD").read_text() == "mine"
+    made = [(folder / key).read_text() for key in ("DJANGO_SECRET_KEY", "DJANGO_SUPERUSER_PASSWORD")]
+    assert all(len(word) == 50 and word.isalnum() for word in made) and made[0] != made[1]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (prod.folder / ".env").unlink()
+    prod.sh("make secrets")
+    assert stat.S_IMODE((prod.folder / ".env").stat().st_mode) == 0o600
+
+
+def test_make_check_runs_the_django_tests_in_the_production_image(prod):
+    assert "Ran 2 tests" in prod.sh("make check")
+    tests = prod.example / "codesolid_demo/codesolid_demo/tests.py"
+    tests.write_text(tests.read_text().replace("'Site administration'", "'something that is not there'"))
+    printed = prod.sh("make check", ok=False)
+    assert "FAILED (failures=1)" in printed
+    assert sh("docker ps -aq --filter name=^check-; docker volume ls -q --filter name=^check-") == ""
+    assert sh("docker image ls -q 'check-*'") == ""
+
+
+def test_make_watch_shows_an_edit_without_a_rebuild(project):
+    project.sh("docker compose build")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    environment = {**os.environ, **project.variables}
+    with subprocess.Popen(["make", "watch"], cwd=project.folder, env=environment, **pipes) as watch:
+        said = ""
+        while "Watch enabled" not in said and "watching" not in said:
+            said += watch.stdout.readline()
+        urls = project.folder / "codesolid_demo/codesolid_demo/urls.py"
+        urls.write_text(urls.read_text() + "\nadmin.site.site_header = 'Edited'\n")
+        until(lambda: "Edited" in page(f"{project.url}/admin/login/"), 30)
+        os.killpg(watch.pid, signal.SIGINT)
+        watch.communicate(timeout=30)
+
+
+def page(url):
+    """Return the text of a page, or '' if nothing answers."""
+    try:
+        return requests.get(url, timeout=5).text
+    except requests.RequestException:
+        return ""
+
+
+# The upgrade from PostgreSQL 17
+
+
+def test_the_steps_of_the_readme_move_development_data_from_postgresql_17_to_18(project, postgres_17):
+    project.variables["POSTGRES_IMAGE"] = postgres_17
+    project.sh("make up")
+    project.sql("create table kept as select 42 as answer")
+    project.sh("make down")
+    del project.variables["POSTGRES_IMAGE"]
+    project.sh("make up", ok=False)
+    said = project.sh("docker compose logs backend")
+    assert "database files are incompatible with server" in said and "initialized by PostgreSQL version 17" in said
+    old = f"POSTGRES_IMAGE={postgres_17} docker compose up -d --wait backend"
+    project.sh(old)
+    project.sh("docker compose exec -T backend sh -c 'pg_dump -Fc -U $POSTGRES_USER $POSTGRES_DB' > my.dump")
+    project.sh("make clean")
+    project.sh("docker compose up -d --wait backend")
+    project.sh("docker compose exec -T backend sh -c 'pg_restore -U $POSTGRES_USER -d $POSTGRES_DB' < my.dump")
+    project.sh("make up")
+    assert project.sql("select answer from kept") == "42"
+    assert project.sql("show server_version").startswith("18")
+
+
+def test_backup_and_restore_move_production_data_from_postgresql_17_to_18(prod, postgres_17):
+    prod.set(POSTGRES_IMAGE=postgres_17)
+    prod.sh("make up")
+    prod.sql("create table kept as select 42 as answer")
+    prod.sh("make down")
+    prod.sh("make up")
+    assert prod.sql("select answer from kept") == "42"
+    backup = prod.sh("make backup").split()[-1]
+    prod.sh("echo yes | make clean", stdin=None)
+    prod.set(POSTGRES_IMAGE="postgres:18-trixie")
+    prod.sh("make up")
+    prod.sh(f"make restore BACKUP={backup}")
+    assert prod.sql("select answer from kept") == "42"
+    assert prod.sql("show server_version").startswith("18")
+    named = [mount["Name"] for mount in prod.container("backend")["Mounts"] if mount["Type"] == "volume"]
+    # There must be no anonymous volume.
+    assert named == [f"{prod.name}_database"]

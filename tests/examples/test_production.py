@@ -1,0 +1,476 @@
+"""Tests of 03-docker-compose-django/production: the services, their hardening, settings, TLS, and external databases."""
+
+import importlib.util
+import json
+import os
+import re
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from conftest import (
+    ADMIN_CANARY,
+    DJANGO,
+    KEY_CANARY,
+    POSTGRES_CANARY,
+    ROOT,
+    SECRET_CANARIES,
+    TUTORIAL_SECRETS,
+    Production,
+    answers,
+    count_in_image,
+    free_port,
+    sh,
+    until,
+)
+from test_django import log_in
+
+
+def test_the_superuser_can_log_in_and_the_start_page_is_gone(shop):
+    assert "Site administration" in log_in(shop.url, ADMIN_CANARY)
+    assert requests.get(shop.url, timeout=5).status_code == 404
+    assert "DEBUG" not in requests.get(f"{shop.url}/nowhere", timeout=5).text
+
+
+def test_a_request_for_an_unknown_host_gets_a_400(shop):
+    assert requests.get(f"{shop.url}/admin/login/", headers={"Host": "elsewhere"}, timeout=5).status_code == 400
+
+
+def test_only_static_files_with_a_hash_in_their_names_are_cached_for_a_year(shop):
+    page = requests.get(f"{shop.url}/admin/login/", timeout=5).text
+    files = re.findall(r'"(/static/[^"]+)"', page)
+    assert files and all(re.search(r"\.[0-9a-f]{12}\.", file) for file in files)
+    for file in files:
+        answer = requests.get(shop.url + file, timeout=5)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable")
+    answer = requests.get(f"{shop.url}/static/admin/css/base.css", timeout=5)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-cache")
+
+
+def test_a_path_that_only_begins_like_static_goes_to_django(shop):
+    said = requests.get(f"{shop.url}/statics", timeout=5)
+    # This is the error page of Django. Caddy's has no HTML.
+    assert said.status_code == 404 and "<h1>Not Found</h1>" in said.text
+
+
+def test_pages_are_compressed_and_requests_are_logged(shop):
+    answer = requests.get(f"{shop.url}/admin/login/?a-word-for-the-log", headers={"Accept-Encoding": "gzip"}, timeout=5)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    until(lambda: "a-word-for-the-log" in shop.sh("docker compose logs proxy"), 5)
+    assert '"remote_ip"' in shop.sh("docker compose logs proxy")
+
+
+def test_a_body_that_is_too_large_gets_a_413_and_a_body_without_a_length_a_411(shop):
+    # curl waits for `100 Continue` before it sends a large body, so it receives the 413.
+    said = sh(f"head -c 11000000 /dev/zero | curl -s --data-binary @- -w ' %{{http_code}}' {shop.url}/admin/login/")
+    assert said == "413 Request Entity Too Large 413"
+    answer = requests.post(f"{shop.url}/admin/login/", data=iter([b"a"]), timeout=5)
+    assert (answer.status_code, answer.text) == (411, "411 Length Required")
+
+
+def test_no_container_has_a_secret_in_its_environment(shop):
+    shown = json.dumps([shop.container(service) for service in ("proxy", "frontend", "backend")])
+    # Check that the search finds a word that is there.
+    assert "appname_db" in shown
+    assert not any(canary in shown for canary in SECRET_CANARIES.values())
+
+
+def test_the_image_contains_no_secret_and_no_setting(shop):
+    image = f"{shop.name}-frontend"
+    words = [*SECRET_CANARIES.values(), "your_email@example.com"]
+    assert not any(word in sh(f"docker history --no-trunc {image}") for word in words)
+    found = count_in_image(image, ["check_settings", *words])
+    # Check that the search finds a word that is there.
+    assert found.pop("check_settings") > 0
+    assert set(found.values()) == {0}
+
+
+@pytest.mark.parametrize(("service", "server"), [("proxy", "caddy"), ("frontend", "granian"), ("backend", "postgres")])
+def test_each_service_is_hardened(shop, service, server):
+    one = shop.container(service)
+    host = one["HostConfig"]
+    assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["Memory"] > 0 and host["PidsLimit"] > 0 and host["CpuShares"] > 0
+    assert host["RestartPolicy"]["Name"] == "always" and host["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10m"}
+    # A service may write to these folders only. They contain no code.
+    assert all(line.startswith(("/data", "/media", "/tmp", "/var", "/config")) for line in host["Tmpfs"])
+    running = sh(f"docker top {shop.names[service]} -eo pid,uid,args").splitlines()[1:]
+    assert all(line.split()[1] != "0" for line in running if server in line and "docker-init" not in line)
+    status = shop.sh(f"docker compose exec -T {service} sh -c 'cat /proc/self/status'")
+    found = dict(line.split()[:2] for line in status.splitlines() if len(line.split()) > 1)
+    assert found["Uid:"] != "0" and int(found["CapEff:"], 16) == 0 and found["NoNewPrivs:"] == "1"
+
+
+def test_only_the_proxy_publishes_ports_and_the_database_cannot_reach_the_internet(shop):
+    assert shop.container("backend")["HostConfig"]["PortBindings"] in ({}, None)
+    assert shop.container("frontend")["HostConfig"]["PortBindings"] in ({}, None)
+    assert set(shop.container("proxy")["HostConfig"]["PortBindings"]) == {"80/tcp", "443/tcp"}
+    network = json.loads(sh(f"docker network inspect {shop.name}_database"))[0]
+    assert network["Internal"]
+    assert list(shop.container("backend")["NetworkSettings"]["Networks"]) == [f"{shop.name}_database"]
+    assert list(shop.container("proxy")["NetworkSettings"]["Networks"]) == [f"{shop.name}_default"]
+
+
+def test_the_application_owns_its_database_and_has_no_other_rights_in_postgresql(shop):
+    assert shop.sql("select rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname = 'appname'") == "f|f|f"
+    assert shop.sql("select rolpassword is null from pg_authid where rolname = 'postgres'") == "t"
+    assert shop.sql("select pg_get_userbyid(datdba) from pg_database where datname = 'appname_db'") == "appname"
+
+
+def test_the_time_limit_for_queries_applies_to_the_web_server_only(site):
+    code = "from django.db import connection as c; k = c.cursor(); k.execute('show statement_timeout'); print(k.fetchone()[0])"
+    assert site.sh(f'docker compose exec -T frontend python manage.py shell -c "{code}"').endswith("0")
+    assert requests.get(f"{site.url}/limit/", timeout=5).text == "15s"
+
+
+def test_200_clients_open_no_more_connections_than_workers_times_threads(shop):
+    with requests.Session() as browser:
+        form = browser.get(f"{shop.url}/admin/", timeout=5)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+        fields = {"username": "appname_admin", "password": ADMIN_CANARY, "csrfmiddlewaretoken": token}
+        browser.post(form.url, data=fields, timeout=5)
+        # With this cookie, every request queries the database for the user.
+        session = browser.cookies.get_dict()
+
+    def visit(_):
+        answer = requests.get(f"{shop.url}/admin/", cookies=session, timeout=60)
+        return answer.status_code, "Site administration" in answer.text
+
+    seen = []
+    with ThreadPoolExecutor(200) as clients:
+        answers = [clients.submit(visit, number) for number in range(1000)]
+        while not all(answer.done() for answer in answers):
+            # Count in frontend, because PostgreSQL lists a connection a moment longer than Django holds it.
+            # Read the file twice and count the connections that are in both readings. These were open at the same time.
+            # A single reading is not a snapshot. It can list a closed connection and its successor.
+            twice = shop.sh("docker compose exec -T frontend sh -c 'cat /proc/net/tcp; echo again; cat /proc/net/tcp'")
+            # 1538 is port 5432 in hexadecimal, and 01 is the state "established".
+            first, second = (set(re.findall(r"(\S+) \S+:1538 01 ", once)) for once in twice.split("again"))
+            seen.append(len(first & second))
+    assert {answer.result() for answer in answers} == {(200, True)}
+    assert 0 < max(seen) <= 8
+
+
+def test_connections_stay_open_between_requests(shop):
+    pids = "select pid from pg_stat_activity where usename = 'appname'"
+    log_in(shop.url, ADMIN_CANARY)
+    before = set(shop.sql(pids).split())
+    log_in(shop.url, ADMIN_CANARY)
+    assert before and before <= set(shop.sql(pids).split())
+
+
+# alone: On a busy machine, Docker can disconnect the container's network before the last response is sent.
+@pytest.mark.alone
+def test_docker_stop_lets_a_request_finish_and_gives_exit_code_0(prod):
+    urls = prod.example / "codesolid_demo/codesolid_demo/urls.py"
+    view = 'lambda request: print("begun") or __import__("time").sleep(12) or HttpResponse("finished")'
+    urls.write_text(f"{urls.read_text()}\nfrom django.http import HttpResponse\nurlpatterns += [path('slow/', {view})]\n")
+    prod.sh("make up")
+    frontend = prod.names["frontend"]
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(requests.get, f"{prod.url}/slow/", timeout=30)
+        until(lambda: "begun" in sh(f"docker logs {frontend}"), 20)
+        sh(f"docker stop {frontend}")
+        assert (answer.result().status_code, answer.result().text) == (200, "finished")
+    assert prod.container("frontend")["State"]["ExitCode"] == 0
+
+
+def test_development_and_production_of_one_checkout_run_side_by_side(prod):
+    example = prod.example
+    secrets = example.parent / "secrets"
+    secrets.mkdir()
+    (secrets / "secrets.txt").write_text(TUTORIAL_SECRETS)
+    port = free_port()
+    (example / ".env").write_text(
+        f"COMPOSE_PROJECT_NAME={prod.name}-dev\nDJANGO_NAME={prod.name}-dev\nPORT={port}\nDB_PORT={free_port()}\n"
+    )
+    prod.sh("make up")
+    before = [prod.container(service)["Id"] for service in prod.names]
+    try:
+        sh("make up", cwd=example)
+        assert answers(f"http://127.0.0.1:{port}") and answers(f"{prod.url}/admin/login/")
+    finally:
+        sh("make clean", cwd=example)
+    assert [prod.container(service)["Id"] for service in prod.names] == before
+    assert answers(f"{prod.url}/admin/login/")
+
+
+def test_make_up_again_keeps_the_containers_and_make_down_keeps_the_data(prod):
+    prod.sh("make up")
+    prod.sql("create table kept as select 42 as answer")
+    before = [prod.container(service)["Id"] for service in prod.names]
+    prod.sh("make up")
+    assert [prod.container(service)["Id"] for service in prod.names] == before
+    prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY[::-1])
+    # The README tells you to run this command after you change a secret.
+    prod.sh("docker compose up --detach --force-recreate --wait frontend")
+    assert prod.sh("docker compose exec -T frontend cat /run/secrets/DJANGO_SECRET_KEY") == KEY_CANARY[::-1]
+    prod.sh("docker compose stop")
+    assert [prod.container(service)["State"]["ExitCode"] for service in prod.names] == [0, 0, 0]
+    prod.sh("make down")
+    prod.sh("make up")
+    assert prod.sql("select answer from kept") == "42"
+    said = prod.sh("echo no | make clean", stdin=None, ok=False)
+    volumes = [f"{prod.name}_{volume}" for volume in ("certificates", "database", "media")]
+    assert all(volume in said and volume in sh("docker volume ls -q") for volume in volumes)
+    prod.sh("echo yes | make clean", stdin=None)
+    assert not any(volume in sh("docker volume ls -q") for volume in volumes)
+    assert sh(f"docker image ls -q {prod.name}-frontend") == ""
+
+
+# Settings
+
+
+def test_an_invalid_setting_is_named_before_anything_starts(prod):
+    prod.set(DJANGO_ALLOWED_HOSTS="https://www.example.org")
+    said = prod.sh("make up", ok=False)
+    assert "error: DJANGO_ALLOWED_HOSTS holds https://www.example.org, which is not a host name" in said
+    assert prod.sh("docker compose ps -aq") == ""
+    for setting, named in {
+        "DJANGO_ALLOWED_HOSTS=localhost:8080": "DJANGO_ALLOWED_HOSTS holds localhost:8080",
+        "DJANGO_ALLOWED_HOSTS='localhost'": "DJANGO_ALLOWED_HOSTS holds 'localhost'",
+        "DJANGO_ALLOWED_HOSTS=": "DJANGO_ALLOWED_HOSTS is missing or empty",
+        "DJANGO_ALLOWED_HOSTS=,": "DJANGO_ALLOWED_HOSTS is empty",
+        "POSTGRES_PORT=": "POSTGRES_PORT is missing or empty",
+        "POSTGRES_USER=postgres": "POSTGRES_USER=postgres is a name that PostgreSQL uses itself",
+        "POSTGRES_DB=postgres": "POSTGRES_DB=postgres is a name that PostgreSQL uses itself",
+        "POSTGRES_USER=pg_me": "POSTGRES_USER=pg_me is a name that PostgreSQL uses itself",
+    }.items():
+        said = prod.sh(f'docker compose run --rm --no-deps -e "{setting}" frontend python check_settings.py', ok=False)
+        assert f"error: {named}" in said and "Traceback" not in said
+
+
+def test_a_missing_secret_is_named_before_anything_starts(prod):
+    prod.secret("POSTGRES_PASSWORD").write_text("\n")
+    assert "error: POSTGRES_PASSWORD is missing or empty" in prod.sh("make up", ok=False)
+    prod.secret("DJANGO_SECRET_KEY").unlink()
+    assert "DJANGO_SECRET_KEY" in prod.sh("make up", ok=False)
+    assert prod.sh("docker compose ps -aq") == ""
+
+
+def test_make_up_without_dot_env_refers_to_the_readme(prod):
+    (prod.folder / ".env").rename(prod.folder / "env.away")
+    said = prod.sh("make up", ok=False)
+    (prod.folder / "env.away").rename(prod.folder / ".env")
+    assert "error: .env is missing: read README.md, then run make secrets" in said
+
+
+def test_a_new_setting_and_a_new_secret_work_in_the_application_and_in_make_check(prod):
+    settings = prod.example / "codesolid_demo/codesolid_demo/settings.py"
+    lines = "GREETING = get_config('GREETING')\nLIMIT = int(get_config('LIMIT'))\nMAIL_KEY = get_config('MAIL_KEY')\n"
+    settings.write_text(settings.read_text() + lines)
+    prod.set(GREETING="hello there", LIMIT="3")
+    prod.secret("MAIL_KEY").write_text("a secret word")
+    compose = prod.folder / "docker-compose.yaml"
+    text = compose.read_text().replace("secrets: [DJANGO_SECRET_KEY, ", "secrets: [MAIL_KEY, DJANGO_SECRET_KEY, ")
+    compose.write_text(f"{text}  MAIL_KEY: {{file: secrets/MAIL_KEY}}\n")
+    prod.sh("make up")
+    code = "from django.conf import settings as s; print(s.GREETING, s.LIMIT + 1, s.MAIL_KEY)"
+    shown = prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"')
+    assert shown == "hello there 4 a secret word"
+    assert "Ran 2 tests" in prod.sh("make check")
+
+
+def test_staticfiles_dirs_works_and_allowed_hosts_may_contain_spaces(prod):
+    prod.set(DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
+    demo = prod.example / "codesolid_demo"
+    (demo / "static").mkdir()
+    (demo / "static/mine.css").write_text("h1 { color: teal }")
+    settings = demo / "codesolid_demo/settings.py"
+    settings.write_text(settings.read_text() + "\nSTATICFILES_DIRS = [BASE_DIR / 'static']\n")
+    prod.sh("make up")
+    assert "teal" in requests.get(f"{prod.url}/static/mine.css", timeout=5).text
+
+
+UPLOADS = """
+from django.core.files.storage import default_storage
+from django.http import HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+@csrf_exempt
+def upload(request):
+    return HttpResponse(default_storage.save("one.txt", request.FILES["file"]))
+
+urlpatterns += [path("upload/", upload)]
+"""
+
+
+def test_uploads_are_served_survive_make_down_and_are_in_the_backup(prod):
+    urls = prod.example / "codesolid_demo/codesolid_demo/urls.py"
+    urls.write_text(urls.read_text() + UPLOADS)
+    prod.sh("make up")
+    for text in ("first", "second"):
+        assert requests.post(f"{prod.url}/upload/", files={"file": text}, timeout=5).status_code == 200
+    answer = requests.get(f"{prod.url}/media/one.txt", timeout=5)
+    assert answer.text == "first" and "sandbox" in answer.headers["Content-Security-Policy"]
+    prod.sh("make down")
+    prod.sh("make up")
+    assert requests.get(f"{prod.url}/media/one.txt", timeout=5).text == "first"
+    backup = prod.sh("make backup").split()[-1]
+    prod.sh("docker compose exec -T frontend sh -c 'echo changed > /media/one.txt; echo new > /media/new.txt'")
+    prod.sh(f"make restore BACKUP={backup}")
+    prod.sh("docker compose up --detach --wait")
+    assert requests.get(f"{prod.url}/media/one.txt", timeout=5).text == "first"
+    assert requests.get(f"{prod.url}/media/new.txt", timeout=5).status_code == 404
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    """Yield a running production project with TLS on localhost, and the certificate file of Caddy's own CA."""
+    one = Production(tmp_path_factory.mktemp("secure"))
+    one.set(SITE_ADDRESS="localhost", DJANGO_ALLOWED_HOSTS="localhost")
+    one.sh("make up")
+    root = one.folder / "root.crt"
+    inside = "/data/caddy/pki/authorities/local/root.crt"
+    until(lambda: one.sh(f"docker compose exec -T proxy cat {inside} > root.crt", ok=None) == "" and root.stat().st_size, 20)
+    yield one, str(root)
+    one.remove()
+
+
+def test_pages_use_tls_and_plain_http_redirects_to_https(secure):
+    one, root = secure
+    page = f"https://localhost:{one.https_port}/admin/login/"
+    answer = requests.get(page, verify=root, timeout=5)
+    assert answer.status_code == 200 and "max-age=31536000" in answer.headers["Strict-Transport-Security"]
+    # Without the CA of Caddy, the certificate is not trusted.
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(page, timeout=5)
+    plain = requests.get(f"http://localhost:{one.port}/admin/login/", timeout=5, allow_redirects=False)
+    assert (plain.status_code, plain.headers["Location"]) == (308, "https://localhost/admin/login/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_superuser_logs_in_over_tls_with_secure_cookies(secure):
+    one, root = secure
+    with requests.Session() as browser:
+        # trust_env=False: Otherwise REQUESTS_CA_BUNDLE overrides `verify`.
+        browser.verify, browser.trust_env = root, False
+        form = browser.get(f"https://localhost:{one.https_port}/admin/", timeout=5)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+        fields = {"username": "appname_admin", "password": ADMIN_CANARY, "csrfmiddlewaretoken": token}
+        page = browser.post(form.url, data=fields, headers={"Referer": form.url}, timeout=5)
+        assert "Site administration" in page.text
+        assert [cookie.secure for cookie in browser.cookies] == [True, True]
+
+
+def test_tls_1_0_and_1_1_are_refused(secure):
+    one, root = secure
+    context = ssl.create_default_context(cafile=root)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # otherwise OpenSSL here refuses to offer them
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("127.0.0.1", one.https_port)) as plain, pytest.raises(ssl.SSLError):
+        context.wrap_socket(plain, server_hostname="localhost")
+
+
+def test_the_certificates_survive_make_down(secure):
+    one, root = secure
+    one.sh("make down")
+    one.sh("make up")
+    page = f"https://localhost:{one.https_port}/admin/login/"
+    assert requests.get(page, verify=root, timeout=5).status_code == 200
+
+
+def test_manage_py_check_deploy_reports_nothing(secure):
+    one, _ = secure
+    one.sh("docker compose exec -T frontend python manage.py check --deploy --fail-level WARNING")
+    plain = "docker compose exec -T -e SITE_ADDRESS=http:// frontend python manage.py check --deploy --fail-level WARNING"
+    # Check that the command finds a problem where there is one.
+    assert "security.W" in one.sh(plain, ok=False)
+
+
+# An external database
+
+
+@pytest.fixture
+def external(prod, name):
+    """Return a function that starts a PostgreSQL container outside the project. Its arguments extend `docker run`."""
+    labels = f"--label com.docker.compose.network=default --label com.docker.compose.project={prod.name}"
+    sh(f"docker network create {labels} {prod.name}_default")
+    prod.set(POSTGRES_REMOTE_HOST=name, COMPOSE_PROFILES="")
+
+    def start(options="", command=""):
+        words = "-e POSTGRES_USER=appname -e POSTGRES_DB=appname_db -e POSTGRES_PASSWORD"
+        environment = {**os.environ, "POSTGRES_PASSWORD": POSTGRES_CANARY}
+        sh(
+            f"docker run -d --name {name} --network {prod.name}_default {words} {options} postgres:18-trixie {command}",
+            env=environment,
+        )
+
+    yield start
+    sh(f"docker rm -f -v {name}")
+
+
+def test_with_an_external_database_there_is_no_backend_container(prod, external):
+    external()
+    prod.sh("make up")
+    assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
+    assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
+
+
+def test_postgres_sslmode_require_uses_tls_to_an_external_database(prod, external, name):
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=database -keyout /etc/tls.key -out /etc/tls.crt"
+    sh(f"docker build -q -t {name} -", input=f"FROM python:3.14-slim-trixie\nRUN {make}", stdin=None)
+    made = prod.folder / "tls"
+    made.mkdir()
+    sh(f"docker run --rm -v '{made}:/made' {name} sh -c 'cp /etc/tls.* /made && chown 999 /made/tls.* && chmod 600 /made/tls.*'")
+    external(f"-v '{made}:/tls:ro'", "-c ssl=on -c ssl_cert_file=/tls/tls.crt -c ssl_key_file=/tls/tls.key")
+    prod.set(POSTGRES_SSLMODE="require")
+    prod.sh("make up")
+    ask = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    code = f"from django.db import connection\nwith connection.cursor() as c: c.execute('{ask}'); print(c.fetchone())"
+    assert "(True,)" in prod.sh("docker compose exec -T frontend python manage.py shell", input=code, stdin=None)
+
+
+def test_postgres_sslmode_require_refuses_a_database_without_tls(prod, external):
+    external()
+    prod.set(POSTGRES_SSLMODE="require")
+    prod.sh("docker compose up --build --detach")
+    until(lambda: "server does not support SSL, but SSL was required" in prod.sh("docker compose logs frontend"), 30)
+
+
+# Unit tests of get_config
+
+
+@pytest.fixture
+def config(monkeypatch, tmp_path):
+    """Return the module config.py of the example, with a temporary folder for secrets and without the variable KEY."""
+    path = ROOT / DJANGO / "codesolid_demo/codesolid_demo/config.py"
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.SECRETS = tmp_path
+    monkeypatch.delenv("KEY", raising=False)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [(b"word", "word"), (b"word\r\nsecond line\n", "word"), (b" p$w 'd\" #@:/\\ \n", " p$w 'd\" #@:/\\ "), ("ü€".encode(), "ü€")],
+)
+def test_get_config_returns_the_first_line_of_a_secret_unchanged(config, content, value):
+    (config.SECRETS / "KEY").write_bytes(content)
+    assert config.get_config("KEY") == value
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\r\n"])
+def test_get_config_names_a_missing_or_empty_key_and_where_to_set_it(config, monkeypatch, content):
+    if content is not None:
+        (config.SECRETS / "KEY").write_bytes(content)
+    for given in (False, True):
+        if given:
+            monkeypatch.setenv("KEY", "")
+        with pytest.raises(KeyError, match=r"KEY is missing or empty.*secrets/secrets.txt.*production/.env"):
+            config.get_config("KEY")
+
+
+def test_get_config_prefers_the_environment(config, monkeypatch):
+    (config.SECRETS / "KEY").write_text("of the file")
+    monkeypatch.setenv("KEY", "of the environment")
+    assert config.get_config("KEY") == "of the environment"

@@ -1,0 +1,241 @@
+"""Run the commands in every README from top to bottom, and compare their output with the output that the README shows.
+
+Each `sh` block runs in a new shell, in the README's folder of a fresh clone. `...` in an output block matches any text.
+A comment `<!-- skip: next "reason" -->` skips the next block. The summary of pytest lists the skipped blocks.
+"""
+
+import doctest
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import socket
+import statistics
+import threading
+import unittest
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import DJANGO, ROOT, Clone, free_port, sh
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+README = ROOT / "README.md"
+READMES = [README, *sorted(ROOT.glob("0*/README.md")), *sorted(ROOT.glob("0*/production/**/README.md")), ROOT / "tests/README.md"]
+ALL_TEXTS = "\n".join(readme.read_text() for readme in READMES)
+# The languages of the blocks that show the output of the commands above them.
+PRINTED = ["text", "html", "diff"]
+
+
+def in_the_way():
+    """Return the containers, volumes, images and ports that the READMEs use and that already exist on this machine."""
+    found = sh("docker ps -aq --filter 'name=^/(flask|flask-alpine|django|shop)$'").split()
+    for project in (DJANGO, "django-production", "shop"):
+        label = f"--filter label=com.docker.compose.project={project}"
+        found += sh(f"docker ps -aq {label}; docker volume ls -q {label}; docker image ls -q {project}-frontend").split()
+    found += sh("docker image ls -q flask-example; docker image ls -q python-with-our-ca").split()
+    for port in (80, 443, 5432, 5435, 8081, 8082, 8083, 8084, 8090, 8095):
+        with socket.socket() as probe:
+            found += [port] if probe.connect_ex(("127.0.0.1", port)) == 0 else []
+    return found
+
+
+class Reader:
+    """Runs the blocks of the READMEs in a clone, as a reader would type them."""
+
+    def __init__(self, base):
+        """Create the clone in the folder `base`. If a name or port of the READMEs is in use, replace all of them."""
+        self.clone = Clone(base)
+        # One block adds ca.crt to a base image. Behind a proxy with its own CA, the build fails without that CA.
+        shutil.copy(os.environ.get("SSL_CERT_FILE") or requests.certs.where(), self.clone.folder / "ca.crt")
+        self.words, self.environment = {}, dict(os.environ)
+        if not in_the_way():
+            self.clone.suffix, self.clone.variables = "", ""
+            return
+        suffix, (flask, alpine, django, database), port = self.clone.suffix, self.clone.ports, free_port()
+        self.words = {
+            r"(?<![\w/-])(?<!= )(flask-example|flask|flask-alpine|django)(?=[: ]|$)": rf"\1{suffix}",
+            "python-with-our-ca": f"python-with-our-ca{suffix}",
+            rf"{DJANGO}(?=-frontend)": rf"{DJANGO}{suffix}",
+            r"(?<=-p )80(?=:)|(?<=PORT=)(8090|8095)": f"{port}",
+            r"(?<=DB_PORT=)5435": f"{database}",
+            r"(?<=http://localhost)(?![:\w])": f":{port}",
+            r"(?<=localhost:)8081": f"{flask}",
+            r"(?<=localhost:)8082": f"{alpine}",
+            r"(?<=localhost:)8083": f"{django}",
+        }
+        settings = (self.clone.folder / DJANGO / "production/env.example").read_text()
+        settings = re.sub("(?<=^COMPOSE_PROJECT_NAME=).*", f"production{suffix}", settings, flags=re.MULTILINE)
+        settings = re.sub("(?<=^HTTPS?_PORT=).*", lambda _: f"{free_port()}", settings, flags=re.MULTILINE)
+        # `make secrets` keeps an existing .env.
+        (self.clone.folder / DJANGO / "production/.env").write_text(settings)
+        self.environment |= {
+            **{"SUFFIX": suffix, "FLASK_PORT": f"{flask}", "ALPINE_PORT": f"{alpine}", "DJANGO_PORT": f"{django}"},
+            **{"CONTAINER": f"flask{suffix}", "IMAGE": f"flask-example{suffix}:latest"},
+            **{"PORT": f"{port}", "DB_PORT": f"{database}"},
+            **{"COMPOSE_PROJECT_NAME": f"{DJANGO}{suffix}", "DJANGO_NAME": f"django{suffix}"},
+        }
+
+    def own(self, text):
+        """Replace the names and ports in a text of a README with those of this clone."""
+        for word, mine in self.words.items():
+            text = re.sub(word, mine, text, flags=re.MULTILINE)
+        return text
+
+    def type(self, commands, folder):
+        """Run a block in a terminal and return its output. Type `exit` twice a second to leave interactive shells."""
+        keyboard, terminal = pty.openpty()
+        ended = threading.Event()
+
+        def type_exit():
+            while not ended.wait(0.5):
+                os.write(keyboard, b"exit\n")
+
+        fingers = threading.Thread(target=type_exit)
+        fingers.start()
+        try:
+            # -e: The block ends at the first command that fails.
+            place = self.clone.folder / folder
+            return sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=place, stdin=terminal, env=self.environment)
+        finally:
+            ended.set()
+            fingers.join()
+            os.close(terminal)
+            os.close(keyboard)
+
+    def remove(self):
+        """Remove everything that the blocks created."""
+        sh("cd ../shop/shop && make clean", cwd=self.clone.folder, env=self.environment, ok=None)
+        sh(f"echo yes | make -C {DJANGO}/production clean", cwd=self.clone.folder, stdin=None)
+        self.clone.make("clean")
+        sh(f"docker image rm {self.own('python-with-our-ca')}", ok=None)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """Yield the reader. All blocks share it."""
+    one = Reader(tmp_path_factory.mktemp("reader"))
+    yield one
+    one.remove()
+
+
+def run(example):
+    """Run a block of commands. Keep its output for the block below."""
+    example.namespace["printed"] = ""
+    folder = Path(example.path).parent.relative_to(ROOT)
+    example.namespace["printed"] = example.namespace["reader"].type(example.parsed, folder)
+
+
+def compare(example):
+    """Compare a block of output with what the commands above it printed. Return a message if they differ."""
+    expected, printed = example.namespace["reader"].own(example.parsed), example.namespace["printed"]
+    # Remove the spaces around `...`, because it can also match nothing.
+    expected = re.sub(r"\s*\.\.\.\s*", "...", expected)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not doctest.OutputChecker().check_output(f"{expected}\n", f"{printed}\n", flags):
+        return f"the README says:\n{expected}\nprinted was:\n{printed}"
+    return None
+
+
+PARSERS = [SkipParser(), CodeBlockParser("sh", run), *(CodeBlockParser(language, compare) for language in PRINTED)]
+
+
+EXAMPLES = [example for readme in READMES for example in Sybil(PARSERS).parse(readme)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{Path(example.path).parent.name}-line-{example.line}")
+def test_the_commands_in_the_readmes_print_the_output_shown(example, reader):
+    example.namespace["reader"] = reader
+    try:
+        example.evaluate()
+    except unittest.SkipTest as skipped:
+        pytest.skip(f"{example.path} line {example.line} is not run, because {skipped}:\n{example.parsed}")
+
+
+def test_every_code_block_in_the_readmes_is_run_compared_or_plain_text():
+    assert set(re.findall(r"^```(\w*)$", ALL_TEXTS, re.MULTILINE)) <= {"", "sh", *PRINTED}
+
+
+def test_every_make_target_in_the_readmes_exists():
+    targets = set()
+    for makefile in (
+        *ROOT.glob("*/Makefile"),
+        *ROOT.glob("*/production/Makefile"),
+        ROOT / "Makefile",
+        ROOT / "tests/engine/engine.mk",
+    ):
+        targets |= set(re.findall(r"^([a-z_-]+):", makefile.read_text(), re.MULTILINE))
+    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w.-]+ )?([a-z_-]+)", ALL_TEXTS)
+    assert len(named) > 20 and set(named) <= targets
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
+def test_every_local_link_in_a_readme_leads_to_a_file_and_heading(readme):
+    text = readme.read_text()
+
+    def headings(of):
+        found = re.findall(r"^#+ (.*)", of.read_text(), re.MULTILINE)
+        return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in found}
+
+    linked = [link for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text) for link in link if link]
+    for link in linked:
+        path, _, heading = link.partition("#")
+        target = readme.parent / path if path else readme
+        assert "://" in link or (target.exists() and (not heading or heading in headings(target))), link
+
+
+def test_the_numbers_in_the_readmes_match_the_benchmark():
+    text = (ROOT / "tests/README.md").read_text()
+    results = json.loads((ROOT / ".github/images/bench.json").read_text())
+
+    def median(measure, kind):
+        """Return the median of the measure whose name begins with `measure`. An exit code can follow in the name."""
+        found = [values[kind] for name, values in results["results"].items() if name.startswith(measure) and kind in values]
+        return statistics.median(found[0])
+
+    for measure, kind, form in (
+        ("MB added to the base: Flask", "dev", "{:.1f} MB"),
+        ("MB added to the base: Django", "dev", "{:.1f} MB"),
+        ("edit of flaskapp.py to the new image", "dev", "{:.2f} s"),
+        ("docker stop, Flask, s", "dev", "{:.1f} s"),
+        ("Flask, requests/s", "prod", "{:.0f}"),
+        ("empty database to the first 200", "dev", "{:.1f} s"),
+        ("docker compose down", "dev", "{:.1f} s"),
+    ):
+        here, tutorial, usual = (form.format(median(measure, variant)) for variant in (kind, "tutorial", "gunicorn"))
+        assert f"{here} instead of {tutorial}; the usual alternative {usual} |" in text
+    for each in ("sharing", "0.25 CPU each"):
+        measures = [f"Django /admin/login/ behind a proxy, replicas: {number}, {each}" for number in (1, 2, 4)]
+        assert "{:.0f}, {:.0f} and {:.0f}".format(*(median(measure, "prod") for measure in measures)) in ALL_TEXTS
+    usual, prod, dev = (median("database there, to the first 200", kind) for kind in ("gunicorn", "prod", "dev"))
+    flask, django = (median(f"MB added to the base: {name}", "prod") for name in ("Flask", "Django"))
+    for words in (
+        f"answers after {usual:.1f} s, production here after {prod:.1f} s, development after {dev:.1f} s",
+        f"production here adds {flask:.1f} MB for Flask and {django:.1f} MB for Django",
+    ):
+        assert words in " ".join(text.split())
+    assert results["machine"] in " ".join(text.split())
+
+
+def test_the_readmes_quote_the_error_messages_that_docker_prints(name, port, project):
+    start = project.folder / "start.sh"
+    start.write_text(start.read_text().replace("\n", "\r\n"))
+    project.sh(f"docker build -q -t {name} .")
+    run = f"docker run --rm -d -p 127.0.0.1:{port}:80 --entrypoint sleep --name"
+    project.sh(f"{run} {name} {name} 600")
+    project.secrets.rename(f"{project.secrets}.away")
+    for command, message in (
+        ("DOCKER_HOST=unix:///nowhere docker ps", "Cannot connect to the Docker daemon"),
+        (f"{run} {name}-2 {name} 600", "port is already allocated"),
+        (f"{run} {name} {name} 600", 'The container name "/flask" is already in use'),
+        ("docker compose up", "env file .../secrets/secrets.txt not found"),
+        (f"docker exec {name} curl -f localhost", 'exec: "curl": executable file not found'),
+        (f"docker run --rm {name}", "exec ./start.sh: no such file or directory"),
+    ):
+        said = project.sh(command, ok=False).replace(name, "flask")
+        assert re.search(re.escape(message).replace(r"\.\.\.", ".*"), said), said
+        assert f"`{message}`" in ALL_TEXTS
+    project.secrets.with_name("secrets.txt.away").rename(project.secrets)

@@ -1,0 +1,141 @@
+"""The examples in a real browser, and the pictures in .github/images. `make test` tests them, `make pictures` updates them."""
+
+import contextlib
+import html
+import json
+import os
+import pty
+import re
+import shutil
+import statistics
+import subprocess
+import termios
+
+import pytest
+from conftest import ADMIN_CANARY, ROOT, answers, sh, until
+from test_django import START_PAGE
+from test_flask import FOLDERS
+
+IMAGES = ROOT / ".github/images"
+# On a slow network, building the image takes longer than the default timeout.
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(scope="session")
+def tools():
+    """Yield the image with the browser and the drawing tools. Docker's build cache makes the next build fast."""
+    tag = f"test-pictures-{os.getpid()}"
+    sh(f"docker build -q -t {tag} -f pictures/Dockerfile .", cwd=ROOT / "tests", timeout=1100)
+    yield tag
+    sh(f"docker image rm {tag}")
+
+
+@pytest.fixture
+def draw(tools, tmp_path):
+    """Return a function that runs one of the tools and returns the path of the picture."""
+
+    def run(picture, tool, options=""):
+        sh(f"docker run --rm -i {options} {tools} python {tool} > '{tmp_path / picture}'")
+        return tmp_path / picture
+
+    return run
+
+
+def keep(picture):
+    """Copy a picture to the README's pictures if `make pictures` runs the test."""
+    if "PICTURES" in os.environ:
+        shutil.copy(picture, os.environ["PICTURES"])
+
+
+# The pages
+
+
+@pytest.mark.parametrize(("folder", "picture"), [(FOLDERS[0], "flask.png"), (FOLDERS[1], "alpine.png")])
+def test_a_browser_shows_the_flask_page_without_errors(draw, folder, picture, name, port):
+    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=ROOT / folder)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    keep(draw(picture, "browse.py 500x110 page http://localhost:8080 'Flask is running'", f"--network container:{name}"))
+
+
+def test_a_browser_shows_the_django_start_page_without_errors(draw, running):
+    network = f"--network container:{running.name}-django"
+    keep(draw("django.png", f"browse.py 1000x620 page http://localhost:8000 '{START_PAGE}'", network))
+
+
+def use_the_admin(draw, project, values, service, url):
+    """Log in with the name and password in a file, change the first name, log out; return a screenshot of the admin."""
+    options = f"--network container:{project.names[service]} --env-file '{values}'"
+    first_name = "select first_name from auth_user where username = 'appname_admin'"
+    assert project.sql(first_name) == ""
+    picture = draw("admin.png", f"browse.py 1000x320 admin {url}", options)
+    assert project.sql(first_name) == "Ada"
+    project.sql("update auth_user set first_name = ''")
+    return picture
+
+
+def test_the_admin_works_in_a_browser_without_errors(draw, running):
+    keep(use_the_admin(draw, running, running.secrets, "frontend", "http://localhost:8000"))
+
+
+def test_the_admin_of_production_works_in_a_browser_without_errors(draw, shop, tmp_path):
+    values = tmp_path / "values.env"
+    values.write_text(f"DJANGO_SUPERUSER=appname_admin\nDJANGO_SUPERUSER_PASSWORD={ADMIN_CANARY}\n")
+    use_the_admin(draw, shop, values, "proxy", "http://localhost")
+
+
+# The terminal
+
+
+# Only `make pictures` runs this test, because it uses the default names and ports of `make up`.
+@pytest.mark.slow
+def test_make_up_in_a_terminal_shows_the_addresses_and_no_password(draw, clone, tmp_path):
+    # The fixture's `make clean` must use the default names, too.
+    clone.suffix = clone.variables = ""
+    keyboard, terminal = pty.openpty()
+    # The number of columns is the same in terminal.py.
+    termios.tcsetwinsize(terminal, (1000, 120))
+    ends = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    with subprocess.Popen(["make", "up"], cwd=clone.folder, env={**os.environ, "TERM": "xterm"}, **ends) as make:
+        os.close(terminal)
+        printed = b"$ make up\r\n"
+        # On Linux, os.read raises OSError when the other end is closed.
+        with contextlib.suppress(OSError):
+            while some := os.read(keyboard, 65536):
+                printed += some
+    os.close(keyboard)
+    assert make.returncode == 0, printed.decode()
+    (tmp_path / "printed").write_bytes(printed.replace(os.fsencode(clone.folder), b"/home/you/docker-examples"))
+    picture = draw("make-up.svg", f"terminal.py < '{tmp_path}/printed'")
+    shown = html.unescape(picture.read_text()).replace("\N{NO-BREAK SPACE}", " ")
+    for url in ("http://localhost:8081", "http://localhost:8082", "http://localhost:8083", "http://localhost:8083/admin"):
+        assert url in shown
+    passwords = re.findall("_PASSWORD=(.*)", (clone.folder / "secrets/secrets.txt").read_text())
+    assert len(passwords) == 2 and not any(word in shown for word in [*passwords, str(tmp_path), "naming to"])
+    keep(picture)
+
+
+# The chart
+
+MEASURES = [
+    "empty database to the first 200, s",
+    "docker compose down, s",
+    "edit of flaskapp.py to the new image, s",
+    "MB added to the base: Django",
+    "Flask, requests/s",
+    "Django /admin/login/, requests/s",
+]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_chart_shows_the_median_of_every_measurement(draw, theme):
+    results = json.loads((IMAGES / "bench.json").read_text())["results"]
+    drawn = draw(f"bench-{theme}.svg", f"chart.py {theme} < '{IMAGES}/bench.json'")
+    keep(drawn)
+    for chart in (drawn, IMAGES / drawn.name):
+        values = dict(re.findall(r'<g id="([^"]+: \w+)">\s*<text[^>]*>([^<]+)</text>', chart.read_text()))
+        medians = {f"{measure}: {kind}": statistics.median(results[measure][kind]) for measure in MEASURES
+                   for kind in results[measure] if kind != "floor"}  # fmt: skip
+        assert values.keys() == medians.keys()
+        for key, value in values.items():
+            digits = len(value.partition(".")[2])
+            assert float(value.replace(",", "")) == round(medians[key], digits) != 0, f"{chart}: {key}. To mend it: make pictures"
