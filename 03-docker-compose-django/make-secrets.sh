@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes ../secrets/secrets.txt: secrets.example with a random value for each change-me.
-# `make secrets` runs it. To choose a value: POSTGRES_PASSWORD=... make secrets
+# To choose a value: POSTGRES_PASSWORD=... sh make-secrets.sh
 set -e
 cd "$(dirname "$0")/.."
 file=secrets/secrets.txt

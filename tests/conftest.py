@@ -245,10 +245,9 @@ def pytest_sessionfinish(session):
 def pytest_collection_modifyitems(items):
     """Run tests that share a slow fixture on the same worker of pytest-xdist (pytest hook)."""
     for item in items:
-        shared = next((name for name in ("reader", "shop", "running", "tools") if name in item.fixturenames), None)
+        shared = next((name for name in ("reader", "shop", "secure", "running", "tools") if name in item.fixturenames), None)
         if shared:
-            place = "" if shared == "running" else f"{item.path.stem}-"
-            item.add_marker(pytest.mark.xdist_group(f"{place}{shared}"))
+            item.add_marker(pytest.mark.xdist_group(shared))
     # The longest group starts first, so that no worker has to wait for it at the end.
     items.sort(key=lambda item: "reader" not in item.fixturenames)
 
@@ -414,7 +413,7 @@ def prod(tmp_path):
     one.remove()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory):
     """Yield a running production project. All tests of a file share it."""
     one = Production(tmp_path_factory.mktemp("production"))
@@ -423,7 +422,7 @@ def shop(tmp_path_factory):
     one.remove()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(shop):
     """Return the shared production project with the routes of ROUTES added."""
     urls = shop.example / "codesolid_demo/codesolid_demo/urls.py"

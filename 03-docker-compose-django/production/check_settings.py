@@ -1,4 +1,4 @@
-"""Run Django's `check --deploy`, and print errors in one line. `make up` runs this first."""
+"""Run Django's `check --deploy` with production's settings. `make up` runs this first."""
 
 import sys
 

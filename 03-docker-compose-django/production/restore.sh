@@ -1,5 +1,5 @@
 #!/bin/sh
-# Replaces the database and the uploads by those of a backup: sh restore.sh backups/...
+# Replaces the database and the uploads with those of a backup: sh restore.sh backups/...
 # `make restore BACKUP=backups/...` runs it.
 set -e
 cd "$(dirname "$0")"
@@ -15,14 +15,16 @@ in_frontend() { docker compose run --rm -T --no-deps --entrypoint sh frontend -e
 in_frontend 'rm -rf /media/.new; mkdir /media/.new; tar -C /media/.new -x' < "$1/media.tar"
 docker compose exec -T backend sh -ec '
   dropdb --if-exists "$APP_DB-new"
+  dropdb --if-exists "$APP_DB-old"
   createdb --owner "$APP_USER" "$APP_DB-new"
   pg_restore --no-owner --role "$APP_USER" --single-transaction --dbname "$APP_DB-new"' \
   < "$1/database.dump"
 
-# Replace the old by the new
+# Replace the old with the new. Both renames happen, or none
 docker compose exec -T backend sh -ec '
-  dropdb --force "$APP_DB"
-  psql -qc "ALTER DATABASE \"$APP_DB-new\" RENAME TO \"$APP_DB\""'
+  psql -qc "ALTER DATABASE \"$APP_DB\" RENAME TO \"$APP_DB-old\";
+            ALTER DATABASE \"$APP_DB-new\" RENAME TO \"$APP_DB\""
+  dropdb "$APP_DB-old"'
 in_frontend 'cd /media
   find . -mindepth 1 -maxdepth 1 ! -name .new -exec rm -rf {} +
   find .new -mindepth 1 -maxdepth 1 -exec mv -t . {} +

@@ -313,7 +313,7 @@ def test_a_custom_user_model_gets_the_superuser_from_the_secrets_file(project):
     assert project.sql("select email, name from people_user") == "your_email@example.com|"
 
 
-def test_make_up_starts_a_worker_that_has_no_health_check(project):
+def test_make_up_starts_a_worker_and_make_manage_does_not_recreate_running_containers(project):
     compose = project.folder / "docker-compose.yaml"
     worker = (
         "  worker:\n    build: .\n    env_file: ../secrets/secrets.txt\n    init: true\n    command: sleep 9999\n\n  backend:\n"
@@ -321,6 +321,9 @@ def test_make_up_starts_a_worker_that_has_no_health_check(project):
     compose.write_text(compose.read_text().replace("  backend:\n", worker, 1))
     project.sh("make up")
     assert "worker" in project.sh("docker compose ps --services --status running")
+    before = [project.container(service)["Id"] for service in ("frontend", "backend")]
+    sh('make manage ARGS="check"', cwd=project.folder, env={**os.environ, **project.variables, "PORT": "1", "DB_PORT": "1"})
+    assert [project.container(service)["Id"] for service in ("frontend", "backend")] == before
 
 
 def test_make_manage_uses_a_new_package_before_make_up(project):
@@ -331,14 +334,6 @@ def test_make_manage_uses_a_new_package_before_make_up(project):
     settings.write_text(settings.read_text().replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'django_extensions',"))
     assert "No changes detected" in project.sh('make manage ARGS="makemigrations"')
     assert "django-extensions==" in (project.folder / "production/requirements.txt").read_text()
-
-
-def test_make_manage_does_not_recreate_running_containers(project):
-    project.sh("make up")
-    before = [project.container(service)["Id"] for service in ("frontend", "backend")]
-    other = {**project.variables, "PORT": "1", "DB_PORT": "1"}
-    sh('make manage ARGS="check"', cwd=project.folder, env={**os.environ, **other})
-    assert [project.container(service)["Id"] for service in ("frontend", "backend")] == before
 
 
 def test_a_checkout_with_umask_077_works_and_dot_env_sets_the_port(project):

@@ -197,93 +197,6 @@ def test_development_and_production_of_one_checkout_run_side_by_side(prod):
     assert answers(f"{prod.url}/admin/login/")
 
 
-def test_make_up_again_keeps_the_containers_and_make_down_keeps_the_data(prod):
-    prod.sh("make up")
-    prod.sql("create table kept as select 42 as answer")
-    before = [prod.container(service)["Id"] for service in prod.names]
-    prod.sh("make up")
-    assert [prod.container(service)["Id"] for service in prod.names] == before
-    prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY[::-1])
-    # The README tells you to run this command after you change a secret.
-    prod.sh("docker compose up --detach --force-recreate --wait frontend")
-    assert prod.sh("docker compose exec -T frontend cat /run/secrets/DJANGO_SECRET_KEY") == KEY_CANARY[::-1]
-    prod.sh("docker compose stop")
-    assert [prod.container(service)["State"]["ExitCode"] for service in prod.names] == [0, 0, 0]
-    prod.sh("make down")
-    prod.sh("make up")
-    assert prod.sql("select answer from kept") == "42"
-    said = prod.sh("echo no | make clean", stdin=None, ok=False)
-    volumes = [f"{prod.name}_{volume}" for volume in ("certificates", "database", "media")]
-    assert all(volume in said and volume in sh("docker volume ls -q") for volume in volumes)
-    prod.sh("echo yes | make clean", stdin=None)
-    assert not any(volume in sh("docker volume ls -q") for volume in volumes)
-    assert sh(f"docker image ls -q {prod.name}-frontend") == ""
-
-
-# Settings
-
-
-def test_an_invalid_setting_is_named_before_anything_starts(prod):
-    prod.set(DJANGO_ALLOWED_HOSTS="https://www.example.org")
-    said = prod.sh("make up", ok=False)
-    assert "error: DJANGO_ALLOWED_HOSTS holds https://www.example.org, which is not a host name" in said
-    assert prod.sh("docker compose ps -aq") == ""
-    for setting, named in {
-        "DJANGO_ALLOWED_HOSTS=localhost:8080": "DJANGO_ALLOWED_HOSTS holds localhost:8080",
-        "DJANGO_ALLOWED_HOSTS='localhost'": "DJANGO_ALLOWED_HOSTS holds 'localhost'",
-        "DJANGO_ALLOWED_HOSTS=": "DJANGO_ALLOWED_HOSTS is missing or empty",
-        "DJANGO_ALLOWED_HOSTS=,": "DJANGO_ALLOWED_HOSTS is empty",
-        "POSTGRES_PORT=": "POSTGRES_PORT is missing or empty",
-        "POSTGRES_USER=postgres": "POSTGRES_USER=postgres is a name that PostgreSQL uses itself",
-        "POSTGRES_DB=postgres": "POSTGRES_DB=postgres is a name that PostgreSQL uses itself",
-        "POSTGRES_USER=pg_me": "POSTGRES_USER=pg_me is a name that PostgreSQL uses itself",
-    }.items():
-        said = prod.sh(f'docker compose run --rm --no-deps -e "{setting}" frontend python check_settings.py', ok=False)
-        assert f"error: {named}" in said and "Traceback" not in said
-
-
-def test_a_missing_secret_is_named_before_anything_starts(prod):
-    prod.secret("POSTGRES_PASSWORD").write_text("\n")
-    assert "error: POSTGRES_PASSWORD is missing or empty" in prod.sh("make up", ok=False)
-    prod.secret("DJANGO_SECRET_KEY").unlink()
-    assert "DJANGO_SECRET_KEY" in prod.sh("make up", ok=False)
-    assert prod.sh("docker compose ps -aq") == ""
-
-
-def test_make_up_without_dot_env_refers_to_the_readme(prod):
-    (prod.folder / ".env").rename(prod.folder / "env.away")
-    said = prod.sh("make up", ok=False)
-    (prod.folder / "env.away").rename(prod.folder / ".env")
-    assert "error: .env is missing: read README.md, then run make secrets" in said
-
-
-def test_a_new_setting_and_a_new_secret_work_in_the_application_and_in_make_check(prod):
-    settings = prod.example / "codesolid_demo/codesolid_demo/settings.py"
-    lines = "GREETING = get_config('GREETING')\nLIMIT = int(get_config('LIMIT'))\nMAIL_KEY = get_config('MAIL_KEY')\n"
-    settings.write_text(settings.read_text() + lines)
-    prod.set(GREETING="hello there", LIMIT="3")
-    prod.secret("MAIL_KEY").write_text("a secret word")
-    compose = prod.folder / "docker-compose.yaml"
-    text = compose.read_text().replace("secrets: [DJANGO_SECRET_KEY, ", "secrets: [MAIL_KEY, DJANGO_SECRET_KEY, ")
-    compose.write_text(f"{text}  MAIL_KEY: {{file: secrets/MAIL_KEY}}\n")
-    prod.sh("make up")
-    code = "from django.conf import settings as s; print(s.GREETING, s.LIMIT + 1, s.MAIL_KEY)"
-    shown = prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"')
-    assert shown == "hello there 4 a secret word"
-    assert "Ran 2 tests" in prod.sh("make check")
-
-
-def test_staticfiles_dirs_works_and_allowed_hosts_may_contain_spaces(prod):
-    prod.set(DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
-    demo = prod.example / "codesolid_demo"
-    (demo / "static").mkdir()
-    (demo / "static/mine.css").write_text("h1 { color: teal }")
-    settings = demo / "codesolid_demo/settings.py"
-    settings.write_text(settings.read_text() + "\nSTATICFILES_DIRS = [BASE_DIR / 'static']\n")
-    prod.sh("make up")
-    assert "teal" in requests.get(f"{prod.url}/static/mine.css", timeout=5).text
-
-
 UPLOADS = """
 from django.core.files.storage import default_storage
 from django.http import HttpResponse
@@ -297,23 +210,89 @@ urlpatterns += [path("upload/", upload)]
 """
 
 
-def test_uploads_are_served_survive_make_down_and_are_in_the_backup(prod):
+def test_make_up_again_keeps_the_containers_and_make_down_keeps_the_data_and_the_uploads(prod):
     urls = prod.example / "codesolid_demo/codesolid_demo/urls.py"
     urls.write_text(urls.read_text() + UPLOADS)
     prod.sh("make up")
+    prod.sql("create table kept as select 42 as answer")
     for text in ("first", "second"):
         assert requests.post(f"{prod.url}/upload/", files={"file": text}, timeout=5).status_code == 200
     answer = requests.get(f"{prod.url}/media/one.txt", timeout=5)
     assert answer.text == "first" and "sandbox" in answer.headers["Content-Security-Policy"]
+    before = [prod.container(service)["Id"] for service in prod.names]
+    prod.sh("make up")
+    assert [prod.container(service)["Id"] for service in prod.names] == before
+    prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY[::-1])
+    # The README tells you to run this command after you change a secret.
+    prod.sh("docker compose up --detach --force-recreate --wait frontend")
+    assert prod.sh("docker compose exec -T frontend cat /run/secrets/DJANGO_SECRET_KEY") == KEY_CANARY[::-1]
+    prod.sh("docker compose stop")
+    assert [prod.container(service)["State"]["ExitCode"] for service in prod.names] == [0, 0, 0]
     prod.sh("make down")
     prod.sh("make up")
+    assert prod.sql("select answer from kept") == "42"
     assert requests.get(f"{prod.url}/media/one.txt", timeout=5).text == "first"
-    backup = prod.sh("make backup").split()[-1]
-    prod.sh("docker compose exec -T frontend sh -c 'echo changed > /media/one.txt; echo new > /media/new.txt'")
-    prod.sh(f"make restore BACKUP={backup}")
-    prod.sh("docker compose up --detach --wait")
-    assert requests.get(f"{prod.url}/media/one.txt", timeout=5).text == "first"
-    assert requests.get(f"{prod.url}/media/new.txt", timeout=5).status_code == 404
+    said = prod.sh("echo no | make clean", stdin=None, ok=False)
+    volumes = [f"{prod.name}_{volume}" for volume in ("certificates", "database", "media")]
+    assert all(volume in said and volume in sh("docker volume ls -q") for volume in volumes)
+    prod.sh("echo yes | make clean", stdin=None)
+    assert not any(volume in sh("docker volume ls -q") for volume in volumes)
+    assert sh(f"docker image ls -q {prod.name}-frontend") == ""
+
+
+# Settings
+
+
+def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(prod):
+    prod.set(DJANGO_ALLOWED_HOSTS="https://www.example.org")
+    said = prod.sh("make up", ok=False)
+    assert "error: DJANGO_ALLOWED_HOSTS holds https://www.example.org, which is not a host name" in said
+    assert prod.sh("docker compose ps -aq") == ""
+    prod.set(DJANGO_ALLOWED_HOSTS="localhost")
+    for setting, named in {
+        "DJANGO_ALLOWED_HOSTS=localhost:8080": "DJANGO_ALLOWED_HOSTS holds localhost:8080",
+        "DJANGO_ALLOWED_HOSTS='localhost'": "DJANGO_ALLOWED_HOSTS holds 'localhost'",
+        "DJANGO_ALLOWED_HOSTS=": "DJANGO_ALLOWED_HOSTS is missing or empty",
+        "DJANGO_ALLOWED_HOSTS=,": "DJANGO_ALLOWED_HOSTS is empty",
+        "POSTGRES_PORT=": "POSTGRES_PORT is missing or empty",
+        "POSTGRES_USER=postgres": "POSTGRES_USER=postgres is a name that PostgreSQL uses itself",
+        "POSTGRES_DB=postgres": "POSTGRES_DB=postgres is a name that PostgreSQL uses itself",
+        "POSTGRES_USER=pg_me": "POSTGRES_USER=pg_me is a name that PostgreSQL uses itself",
+    }.items():
+        said = prod.sh(f'docker compose run --rm --no-deps -e "{setting}" frontend python check_settings.py', ok=False)
+        assert f"error: {named}" in said and "Traceback" not in said
+    prod.secret("POSTGRES_PASSWORD").write_text("\n")
+    said = prod.sh("docker compose run --rm --no-deps frontend python check_settings.py", ok=False)
+    assert "error: POSTGRES_PASSWORD is missing or empty" in said
+    prod.secret("DJANGO_SECRET_KEY").unlink()
+    assert "DJANGO_SECRET_KEY" in prod.sh("make up", ok=False)
+
+
+def test_make_up_without_dot_env_refers_to_the_readme(prod):
+    (prod.folder / ".env").rename(prod.folder / "env.away")
+    said = prod.sh("make up", ok=False)
+    (prod.folder / "env.away").rename(prod.folder / ".env")
+    assert "error: .env is missing: read README.md, then run make secrets" in said
+
+
+def test_own_settings_secrets_and_static_files_work_in_the_application_and_in_make_check(prod):
+    demo = prod.example / "codesolid_demo"
+    settings = demo / "codesolid_demo/settings.py"
+    lines = "GREETING = get_config('GREETING')\nLIMIT = int(get_config('LIMIT'))\nMAIL_KEY = get_config('MAIL_KEY')\n"
+    settings.write_text(f"{settings.read_text()}{lines}STATICFILES_DIRS = [BASE_DIR / 'static']\n")
+    (demo / "static").mkdir()
+    (demo / "static/mine.css").write_text("h1 { color: teal }")
+    prod.set(GREETING="hello there", LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
+    prod.secret("MAIL_KEY").write_text("a secret word")
+    compose = prod.folder / "docker-compose.yaml"
+    text = compose.read_text().replace("secrets: [DJANGO_SECRET_KEY, ", "secrets: [MAIL_KEY, DJANGO_SECRET_KEY, ")
+    compose.write_text(f"{text}  MAIL_KEY: {{file: secrets/MAIL_KEY}}\n")
+    prod.sh("make up")
+    code = "from django.conf import settings as s; print(s.GREETING, s.LIMIT + 1, s.MAIL_KEY)"
+    shown = prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"')
+    assert shown == "hello there 4 a secret word"
+    assert "teal" in requests.get(f"{prod.url}/static/mine.css", timeout=5).text
+    assert "Ran 2 tests" in prod.sh("make check")
 
 
 # TLS
@@ -407,8 +386,12 @@ def external(prod, name):
     sh(f"docker rm -f -v {name}")
 
 
-def test_with_an_external_database_there_is_no_backend_container(prod, external):
+def test_an_external_database_without_tls_works_unless_postgres_sslmode_requires_tls(prod, external):
     external()
+    prod.set(POSTGRES_SSLMODE="require")
+    prod.sh("docker compose up --build --detach")
+    until(lambda: "server does not support SSL, but SSL was required" in prod.sh("docker compose logs frontend"), 30)
+    prod.set(POSTGRES_SSLMODE="prefer")
     prod.sh("make up")
     assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
     assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
@@ -426,13 +409,6 @@ def test_postgres_sslmode_require_uses_tls_to_an_external_database(prod, externa
     ask = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
     code = f"from django.db import connection\nwith connection.cursor() as c: c.execute('{ask}'); print(c.fetchone())"
     assert "(True,)" in prod.sh("docker compose exec -T frontend python manage.py shell", input=code, stdin=None)
-
-
-def test_postgres_sslmode_require_refuses_a_database_without_tls(prod, external):
-    external()
-    prod.set(POSTGRES_SSLMODE="require")
-    prod.sh("docker compose up --build --detach")
-    until(lambda: "server does not support SSL, but SSL was required" in prod.sh("docker compose logs frontend"), 30)
 
 
 # Unit tests of get_config

@@ -62,6 +62,8 @@ def test_no_request_takes_10_s_while_the_database_is_off_its_network(site):
 def test_no_write_is_lost_and_writes_work_again_after_the_database_was_paused(site):
     load = Load(site.url, ADMIN_CANARY)
     with ThreadPoolExecutor(9) as pool:
+        # Give each thread of the web server an open connection.
+        list(pool.map(load.write, [f"before {number}" for number in range(32)]))
         caught = hold(site, pool)
         back = pause(site)
         writes = [pool.submit(load.write, f"while paused {number}") for number in range(4)]

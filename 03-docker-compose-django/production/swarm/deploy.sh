@@ -6,14 +6,14 @@ set -e
 cd "$(dirname "$0")"
 export IMAGE="$1" STACK="${STACK:-django}"
 [ -n "$IMAGE" ] || { echo "error: name an image that each node can pull: sh deploy.sh IMAGE" >&2; exit 1; }
-if grep -q '^POSTGRES_REMOTE_HOST=backend' ../.env; then
+if grep -q '^POSTGRES_REMOTE_HOST=backend$' ../.env; then
   echo "error: the Swarm has no service backend: set POSTGRES_REMOTE_HOST in ../.env to your database" >&2
   exit 1
 fi
 
 # A changed secret is an update like a new image. The number of replicas stays
 VERSION=$(cat ../secrets/* | cksum | cut -d ' ' -f 1)
-REPLICAS=$(docker service inspect -f '{{.Spec.Mode.Replicated.Replicas}}' "${STACK}_frontend" 2>/dev/null || echo 2)
+REPLICAS=$(docker service inspect -f '{{.Spec.Mode.Replicated.Replicas}}' "${STACK}_frontend" 2>/dev/null) || REPLICAS=2
 export VERSION REPLICAS
 
 echo "Ctrl-C only ends the waiting. To see the log: docker service logs ${STACK}_frontend"
