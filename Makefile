@@ -62,7 +62,7 @@ secrets: ## Create secrets/secrets.txt with random passwords, unless it exists
 doctor: ## Check docker, the engine, Compose, ports and secrets, and say how to fix what is wrong
 	@sh tests/doctor.sh $(FLASK_PORT) $(ALPINE_PORT) $(DJANGO_PORT) $(DB_PORT)
 
-test: .venv/pytest ## Run the tests on real containers: about 12 minutes
+test: .venv/pytest ## Run the tests on real containers: about 9 minutes
 	.venv/bin/pytest tests -m "not slow and not alone" -n 4 --dist loadgroup $(ARGS)
 	.venv/bin/pytest tests -m "not slow and alone" $(ARGS)
 
@@ -78,7 +78,7 @@ test-swarm: .venv/pytest ## Test a Swarm of three private engines under load: up
 soak: .venv/pytest ## Check that no acknowledged write is lost in ten minutes of load with random kills (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)
 
-bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: eleven minutes
+bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: about 15 minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
 # bench.json keeps the chart's numbers, because a test compares them. The picture of `make up` needs the default names and ports.
