@@ -34,10 +34,14 @@ NO_PACKAGE = re.compile(
 
 
 def needed(folders):
-    """Return the official images that the folders' files name, or all if a folder has no Dockerfile or no folder is given."""
+    """Return the official images that the folders' files name, or all if a folder has no Dockerfile or no folder is given.
+
+    A README may name more images than the folder needs.
+    """
     if not folders or not all((Path(folder) / "Dockerfile").exists() for folder in folders):
         return list(STAND_INS)
-    texts = [path.read_text(errors="ignore") for folder in folders for path in Path(folder).glob("*") if path.is_file()]
+    files = [path for folder in folders for path in Path(folder).glob("*") if path.is_file() and path.suffix != ".md"]
+    texts = [path.read_text(errors="ignore") for path in files]
     return [name for name in ALL_STAND_INS if any(name in text for text in texts)]
 
 

@@ -129,6 +129,13 @@ def test_stand_ins_say_what_they_are():
         assert sh(f"docker image inspect -f '{{{{index .Config.Labels \"docker-examples.stand-in\"}}}}' {name}")
 
 
+def test_an_example_needs_only_the_images_that_its_files_use():
+    folders = {"01-docker-flask": [SLIM], "03-docker-compose-django": [SLIM, POSTGRES]}
+    folders |= {"03-docker-compose-django/production": [SLIM, POSTGRES, CADDY]}
+    for folder, images in folders.items():
+        assert stand_ins.needed([ROOT / folder]) == images
+
+
 @private
 def test_a_package_that_debian_no_longer_has_is_named_with_the_file(tmp_path):
     (tmp_path / "Dockerfile").write_text(f"FROM {stand_ins.DEBIAN}:forky\nRUN apt-get update && apt-get install -y python3.99\n")
