@@ -68,9 +68,8 @@ class Reader:
             r"(?<=localhost:)8083": f"{django}",
         }
         settings = (self.clone.folder / DJANGO / "production/env.example").read_text()
-        settings = re.sub("(?<=^COMPOSE_PROJECT_NAME=).*", f"production{suffix}", settings, flags=re.MULTILINE)
-        settings = re.sub("(?<=^HTTPS?_PORT=).*", lambda _: f"{free_port()}", settings, flags=re.MULTILINE)
-        # `make secrets` keeps an existing .env.
+        settings = re.sub("^COMPOSE_PROJECT_NAME=.*", f"COMPOSE_PROJECT_NAME=production{suffix}", settings, flags=re.MULTILINE)
+        settings = re.sub("^(HTTPS?_PORT)=.*", lambda key: f"{key[1]}={free_port()}", settings, flags=re.MULTILINE)
         (self.clone.folder / DJANGO / "production/.env").write_text(settings)
         self.environment |= {
             **{"SUFFIX": suffix, "FLASK_PORT": f"{flask}", "ALPINE_PORT": f"{alpine}", "DJANGO_PORT": f"{django}"},
