@@ -25,8 +25,7 @@ def mirror(official, name):
     return f"{name}:{official.split(':')[0]}"
 
 
-@pytest.mark.parametrize("target", ["run", "production"])
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize(("folder", "target"), [(FOLDERS[0], "run"), (FOLDERS[1], "production")])
 def test_flask_runs_on_another_base_image(folder, target, name, port):
     base = mirror(IMAGES[folder].replace("3.14", PYTHON), name)
     sh(f"make {target} PYTHON_IMAGE={base} CONTAINER={name} IMAGE={name} PORT={port}", cwd=ROOT / folder)

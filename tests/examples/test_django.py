@@ -108,10 +108,7 @@ def test_process_1_is_docker_init_and_no_shell_keeps_running(running):
     assert processes and all("python manage.py runserver" in line for line in processes.values())
 
 
-@pytest.mark.parametrize("image", ["", "postgres_17"], ids=["18", "17"])
-def test_data_survives_make_down_without_an_anonymous_volume(project, image, request):
-    if image:
-        project.variables["POSTGRES_IMAGE"] = request.getfixturevalue(image)
+def test_data_survives_make_down_without_an_anonymous_volume(project):
     project.sh("make up")
     project.sql("create table kept (word text); insert into kept values ('still here')")
     assert (project.folder / "data/postgres/pgdata").is_dir()
@@ -165,8 +162,6 @@ def test_six_containers_that_start_at_once_create_one_superuser(project):
     assert project.sql("select count(*) from auth_user where is_superuser") == "1"
 
 
-# alone: BuildKit runs pip if another test builds the same folder with --no-cache at the same time.
-@pytest.mark.alone
 def test_make_up_shows_an_edit_and_rebuilds_without_running_pip(project):
     project.sh("make up")
     urls = project.folder / "codesolid_demo/codesolid_demo/urls.py"
@@ -326,10 +321,14 @@ def test_make_up_starts_a_worker_and_make_manage_does_not_recreate_running_conta
     assert [project.container(service)["Id"] for service in ("frontend", "backend")] == before
 
 
-def test_make_manage_uses_a_new_package_before_make_up(project):
-    lock = project.folder / "requirements.in"
-    lock.write_text(f"{lock.read_text()}django-extensions\n")
+def test_make_lock_adds_a_package_with_hashes_and_make_manage_uses_it_before_make_up(project):
+    packages, lock = project.folder / "requirements.in", project.folder / "requirements.txt"
+    packages.write_text(f"{packages.read_text()}django-extensions\n")
+    lock.unlink()
     project.sh("make lock")
+    text = lock.read_text()
+    assert re.search(r"^django==5\.2\.", text, re.MULTILINE) and "psycopg2-binary==" in text and "--hash=sha256:" in text
+    assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
     settings = project.folder / "codesolid_demo/codesolid_demo/settings.py"
     settings.write_text(settings.read_text().replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'django_extensions',"))
     assert "No changes detected" in project.sh('make manage ARGS="makemigrations"')
@@ -400,15 +399,6 @@ def test_you_own_the_files_that_make_manage_creates(project):
     assert not list(demo.rglob("__pycache__"))
     project.sh("make up")
     assert project.sql("select count(*) from blog_post") == "0"
-
-
-def test_make_lock_writes_hashes_but_no_index_url_to_a_file_that_you_own(project):
-    lock = project.folder / "requirements.txt"
-    lock.unlink()
-    project.sh("make lock")
-    text = lock.read_text()
-    assert re.search(r"^django==5\.2\.", text, re.MULTILINE) and "psycopg2-binary==" in text and "--hash=sha256:" in text
-    assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
 
 
 def test_make_clean_removes_this_example_and_nothing_else(project, name):

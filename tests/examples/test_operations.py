@@ -98,10 +98,14 @@ def page(url):
 # The upgrade from PostgreSQL 17
 
 
-def test_the_steps_of_the_readme_move_development_data_from_postgresql_17_to_18(project, postgres_17):
+def test_data_of_postgresql_17_survives_make_down_and_the_steps_of_the_readme_move_it_to_18(project, postgres_17):
     project.variables["POSTGRES_IMAGE"] = postgres_17
     project.sh("make up")
     project.sql("create table kept as select 42 as answer")
+    project.sh("make down")
+    project.sh("make up")
+    assert project.sql("select answer from kept") == "42"
+    assert [mount["Type"] for mount in project.container("backend")["Mounts"]] == ["bind", "bind"]
     project.sh("make down")
     del project.variables["POSTGRES_IMAGE"]
     project.sh("make up", ok=False)

@@ -6,7 +6,7 @@ import stat
 import subprocess
 
 import requests
-from conftest import ROOT, Clone, answers, sh, until
+from conftest import ROOT, Clone, answers, copy, sh, until
 
 
 def test_make_up_in_a_fresh_clone_starts_all_examples_and_prints_their_addresses(clone, tmp_path):
@@ -121,3 +121,12 @@ def test_doctor_names_an_engine_that_does_not_answer(clone):
     environment = {**os.environ, "DOCKER_HOST": "unix:///nowhere/docker.sock"}
     printed = clone.make("doctor", ok=False, env=environment)
     assert "unix:///nowhere/docker.sock" in printed
+
+
+def test_make_lock_keeps_the_old_files_if_it_fails(tmp_path):
+    for file in ("requirements.in", "requirements-production.in"):
+        mine = copy("01-docker-flask", tmp_path / file)
+        before = [(mine / lock).read_text() for lock in ("requirements.txt", "requirements-production.txt")]
+        (mine / file).write_text("flask==0.0.0.404\n")
+        sh("make lock", cwd=mine, ok=False)
+        assert [(mine / lock).read_text() for lock in ("requirements.txt", "requirements-production.txt")] == before
