@@ -59,11 +59,11 @@ try:
     with connection.cursor() as cursor:
         # One container at a time. Ask again and again, because a statement that waits
         # for the lock would block CREATE INDEX CONCURRENTLY in a migration
-        locked = False
-        while not locked:
+        while True:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-            locked = cursor.fetchone()[0]
-            time.sleep(0 if locked else 0.2)
+            if cursor.fetchone()[0]:
+                break
+            time.sleep(0.2)
         call_command("migrate", interactive=False)
         create_superuser()
 except (CommandError, ConfigError) as error:

@@ -123,8 +123,7 @@ def count_in_image(image, words):
 # Each worker of pytest-xdist has 1000 ports of its own, below those that Linux takes for outgoing connections. It uses them
 # one after the other, from a random one on, because another clone's tests may use the same ports.
 FIRST_PORT = 20000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-PORTS = itertools.cycle(range(FIRST_PORT, FIRST_PORT + 1000))
-PORTS = itertools.islice(PORTS, random.randrange(1000), None)
+PORTS = itertools.islice(itertools.cycle(range(FIRST_PORT, FIRST_PORT + 1000)), random.randrange(1000), None)
 
 
 def free_port():
