@@ -6,6 +6,8 @@ import secrets
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import engine.daemon
@@ -26,6 +28,15 @@ pytestmark = [
 HERE = Path(__file__).resolve().parent
 NODES = (1, 2, 3)
 IMAGE = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"  # for `docker service inspect`
+
+# Another release, whose style sheet has another hash in its name. It doesn't have the old file.
+RELEASE_2 = """
+FROM swarm-shop:1
+USER root
+RUN echo "/* release 2 */" >> "$(python -c "import django.contrib.admin as a; print(a.__path__[0])")/static/admin/css/base.css" \\
+ && DJANGO_BUILD=1 python manage.py collectstatic --no-input --clear
+USER myuser
+"""
 
 
 class Cluster:
@@ -52,7 +63,7 @@ class Cluster:
         values.write_text(f"POSTGRES_USER=appname\nPOSTGRES_DB=appname_db\nPOSTGRES_PASSWORD={POSTGRES_CANARY}\n")
         sh(f"docker run -d --name {self.database} --env-file '{values}' -p {self.host}:{self.db_port}:5432 postgres:18-trixie")
         sh("docker build -q -f production/Dockerfile -t swarm-shop:1 .", cwd=self.example)
-        sh("docker build -q -t swarm-shop:2 -", input="FROM swarm-shop:1\nENV RELEASE=2\n", stdin=None)
+        sh("docker build -q -t swarm-shop:2 -", input=RELEASE_2, stdin=None)
         sick = "FROM swarm-shop:1\nCMD sleep 9999\n"
         sh("docker build -q -t swarm-shop:sick -", input=sick, stdin=None)
         sh(f"docker build -q -t swarm-proxy -f proxy.Dockerfile '{HERE}'", cwd=HERE)
@@ -180,14 +191,38 @@ def test_scaling_from_2_to_6_to_2_replicas_under_load_fails_no_request(cluster):
     cluster.lost_nothing("scale 2 to 6 to 2", load)
 
 
-def test_a_rolling_update_under_load_fails_no_request(cluster):
-    with Load(cluster.url(2), ADMIN_CANARY) as load:
+def test_a_rolling_update_under_load_fails_no_request_and_the_static_files_of_new_pages_answer(cluster):
+    old, pages, missing, ended = style_sheets(cluster), 0, [], threading.Event()
+
+    def visit():
+        nonlocal pages
+        while not ended.is_set():
+            files = style_sheets(cluster)
+            # The old files are gone when the last old replica stops, so look at the pages of the new release.
+            if files != old:
+                pages += 1
+                missing.extend(file for file in files if requests.get(cluster.url(3) + file, timeout=5).status_code != 200)
+
+    with Load(cluster.url(2), ADMIN_CANARY) as load, ThreadPoolExecutor() as pool:
         load.wait_for_writes()
-        cluster.up("swarm-shop:2")
-        assert cluster.ended() == "completed"
-        load.wait_for_writes()
+        visitor = pool.submit(visit)
+        try:
+            cluster.up("swarm-shop:2")
+            assert cluster.ended() == "completed"
+            load.wait_for_writes()
+        finally:
+            ended.set()
+        visitor.result()
     cluster.lost_nothing("rolling update", load)
     assert cluster.inspect(IMAGE) == "swarm-shop:2"
+    assert pages > 0 and missing == []
+
+
+def style_sheets(cluster):
+    """Return the style sheets that the log-in page names."""
+    page = requests.get(f"{cluster.url(3)}/admin/login/", timeout=5)
+    assert page.status_code == 200
+    return re.findall(r'href="(/static/[^"]+\.css)"', page.text)
 
 
 def test_an_unhealthy_update_under_load_rolls_back_and_fails_no_request(cluster):
