@@ -10,6 +10,8 @@ mkdir -p "$folder.new"
 trap 'rm -rf "$folder.new"' EXIT
 trap 'exit 130' INT TERM
 docker compose exec -T backend sh -c 'pg_dump --format=custom "$APP_DB"' > "$folder.new/database.dump"
-docker compose exec -T frontend tar -C /media -c . > "$folder.new/media.tar"
+
+# .new is what an interrupted restore leaves
+docker compose exec -T frontend tar -C /media --exclude ./.new -c . > "$folder.new/media.tar"
 mv "$folder.new" "$folder"
 echo "Saved $folder"

@@ -17,11 +17,11 @@ SLOW_ROUTE = '''
 
 @app.route("/slow")
 def slow():
-    """Take five seconds, as a long request does."""
+    """Take two seconds, as a long request does."""
     import time
 
     print("begun", flush=True)
-    time.sleep(5)
+    time.sleep(2)
     return "finished"
 
 '''

@@ -275,7 +275,7 @@ def test_make_up_without_dot_env_refers_to_the_readme(prod):
     assert "error: .env is missing: read README.md, then run make secrets" in said
 
 
-def test_own_settings_secrets_and_static_files_work_in_the_application_and_in_make_check(prod):
+def test_own_settings_secrets_and_static_files_work_in_the_application_and_in_make_check_which_fails_with_a_test(prod):
     demo = prod.example / "codesolid_demo"
     settings = demo / "codesolid_demo/settings.py"
     lines = "GREETING = get_config('GREETING')\nLIMIT = int(get_config('LIMIT'))\nMAIL_KEY = get_config('MAIL_KEY')\n"
@@ -293,6 +293,12 @@ def test_own_settings_secrets_and_static_files_work_in_the_application_and_in_ma
     assert shown == "hello there 4 a secret word"
     assert "teal" in requests.get(f"{prod.url}/static/mine.css", timeout=5).text
     assert "Ran 2 tests" in prod.sh("make check")
+    tests = demo / "codesolid_demo/tests.py"
+    tests.write_text(tests.read_text().replace("'Site administration'", "'something that is not there'"))
+    printed = prod.sh("make check", ok=False)
+    assert "Ran 2 tests" in printed and "FAILED (failures=1)" in printed
+    assert sh("docker ps -aq --filter name=^check-; docker volume ls -q --filter name=^check-") == ""
+    assert sh("docker image ls -q 'check-*'") == ""
 
 
 # TLS
