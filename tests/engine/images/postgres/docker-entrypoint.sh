@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The ENTRYPOINT of the stand-in for postgres:18-trixie (and 17), called with the container's command: prepares an empty PGDATA, then
-# becomes the server. Faithful to the official one in its weakness too: a killed first start leaves a half-made database.
-set -eo pipefail # no -u: scripts in /docker-entrypoint-initdb.d run in this shell too
+# The ENTRYPOINT of the stand-ins for postgres:18-trixie and postgres:17. Its arguments are the container's command.
+# It initializes PGDATA if it is empty, then replaces itself with the server.
+# It has the same weakness as the official script: if the first start is killed, an incomplete database remains.
+set -eo pipefail # no -u, because this shell also runs scripts from /docker-entrypoint-initdb.d
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 die() {
@@ -9,7 +10,8 @@ die() {
     exit 1
 }
 
-# setting NAME [DEFAULT]: exports NAME, taken from itself, from the file that NAME_FILE names, or from the default.
+# setting NAME [DEFAULT]: export NAME. Its value comes from NAME itself, from the file that NAME_FILE names,
+# or from DEFAULT.
 setting() {
     local name=$1 file=$1_FILE value=$2
     [[ -z ${!name} || -z ${!file} ]] || die "$name and $file are both set: unset one of them"
@@ -25,7 +27,8 @@ setting() {
 
 make_folders() {
     mkdir -p "$PGDATA" /var/run/postgresql ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"}
-    # These may fail where somebody else owns a mount; whether that hurts is PostgreSQL's to say.
+    # Ignore the errors of both commands, because chmod fails if another user owns a mount.
+    # PostgreSQL reports an error if the wrong mode is a problem.
     chmod 700 "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} || true
     chmod 3775 /var/run/postgresql || true
     if ((EUID == 0)); then
@@ -34,7 +37,8 @@ make_folders() {
     fi
 }
 
-# From 18 on PGDATA is elsewhere by default: data of an older image, or a mount where those had it, would be overlooked.
+# PostgreSQL 18 and later have another default PGDATA. Without this check, the data of an older image is ignored.
+# A mount on the PGDATA of an older image is ignored, too.
 check_old_place() {
     local old found=()
     [[ $PGDATA == "/var/lib/postgresql/$PG_MAJOR/docker" ]] || return 0
@@ -49,7 +53,7 @@ check_old_place() {
 }
 
 check_settings() {
-    # Now, because later a folder that cannot be read would leave a half-made PGDATA.
+    # Check now that the folder can be read. An error after initdb leaves an incomplete PGDATA.
     ls /docker-entrypoint-initdb.d/ >/dev/null
     if [[ $POSTGRES_HOST_AUTH_METHOD == trust ]]; then
         say "warning: POSTGRES_HOST_AUTH_METHOD=trust lets everybody who reaches the port in, without a password" >&2
@@ -61,16 +65,18 @@ check_settings() {
 # make_cluster [SERVER OPTION ...]
 make_cluster() {
     local options method
-    # As shell words, so that a value with a space can be quoted.
+    # Read the arguments as shell words, because a value with a space needs quotes.
     eval "options=($POSTGRES_INITDB_ARGS)"
     [[ -z $POSTGRES_INITDB_WALDIR ]] || options+=("--waldir=$POSTGRES_INITDB_WALDIR")
-    # Through a pipe: everybody can read a command line. initdb takes the first line, without a CR or LF at its end.
+    # Pass the password through a pipe, because every user can read a command line.
+    # initdb reads the first line and removes a CR or LF at its end.
     initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${options[@]}"
     method=${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption "$@")}
     printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
 }
 
-# sql [PSQL OPTION ...]: runs SQL in the new database, unless an option names another; over the socket, whatever PGHOST is.
+# sql [PSQL OPTION ...]: run SQL in the new database, unless an option names another database.
+# It connects through the Unix socket, even if PGHOST is set.
 sql() {
     PGHOST='' PGHOSTADDR='' psql --no-psqlrc --no-password --set=ON_ERROR_STOP=1 \
         --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" "$@"
@@ -85,7 +91,7 @@ SQL
 run_scripts() {
     local script
     for script in /docker-entrypoint-initdb.d/*; do
-        [[ $script != */\* ]] || continue # the pattern itself: no file is there
+        [[ $script != */\* ]] || continue # the pattern itself, because the folder is empty
         say "running $script"
         case $script in
             *.sh)
@@ -105,9 +111,10 @@ run_scripts() {
     done
 }
 
-# fill_database [SERVER OPTION ...]: with a temporary server that only this container can reach.
+# fill_database [SERVER OPTION ...]: create the database and run the scripts with a temporary server.
+# Only this container can reach that server.
 fill_database() {
-    export PGPASSWORD=${PGPASSWORD:-$POSTGRES_PASSWORD} # for a socket that asks for it
+    export PGPASSWORD=${PGPASSWORD:-$POSTGRES_PASSWORD} # in case the socket requires a password
     pg_ctl start --wait --options="$(printf '%q ' "$@" -c listen_addresses= -p "${PGPORT:-5432}")"
     make_database
     run_scripts
@@ -116,7 +123,7 @@ fill_database() {
 }
 
 [[ $1 != -* ]] || set -- postgres "$@"
-# Another command, and a server that is only asked for its version or help, need no data.
+# Other commands need no data. The server needs no data to print its version or help.
 if [[ $1 != postgres || " $* " =~ \ (-\?|--help|--describe-config|-V|--version)\  ]]; then
     exec "$@"
 fi
