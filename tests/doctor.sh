@@ -144,9 +144,9 @@ check_secrets() {
     /^[ \t]*(#|$)/ { next }
     { key = $0; sub(/=.*/, "", key); value = substr($0, length(key) + 2) }
     !/=/ { say("it has no ="); next }
-    sub(/^[ \t]*export[ \t]+/, "", key) { say("export stands before it") }
-    key ~ /[ \t]/ { gsub(/[ \t]/, "", key); say("a space stands around the key"); next }
-    key in seen { say("it stands there twice, and the last one counts") } { seen[key] = 1 }
+    sub(/^[ \t]*export[ \t]+/, "", key) { say("remove export") }
+    key ~ /[ \t]/ { gsub(/[ \t]/, "", key); say("remove the space around the key"); next }
+    key in seen { say("the key is there twice, and the last one counts") } { seen[key] = 1 }
     match(value, /[\001-\040$"\\#`\047]/) { odd = substr(value, RSTART, 1); say("holds " (odd > " " ? "the character " odd : "a space")) }
     ' $file; iconv -f UTF-8 -t UTF-8 $file >/dev/null 2>&1 || echo "a byte that is not UTF-8")
   [ -z "$missing" ] || line no secrets "missing or empty:$missing" "copy these lines from secrets.example to $file"
