@@ -32,7 +32,7 @@ up: secrets ## Build and start the three examples; Flask answers first, Flask on
 	$(flask) run
 	$(django) up
 	@echo
-	@echo "Flask and Django answer. Flask on Alpine is next: compiling its base image can take two minutes."
+	@echo "Flask and Django answer. Flask on Alpine is next. Without Docker Hub, this can take two minutes."
 	$(alpine) run
 	@echo
 	@echo "  Flask            http://localhost:$(FLASK_PORT)"
@@ -81,13 +81,8 @@ soak: .venv/pytest ## Check that no acknowledged write is lost in ten minutes of
 bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: about 15 minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
-# bench.json keeps the chart's numbers, because a test compares them. The picture of `make up` needs the default names and ports.
 pictures: .venv/pytest ## Draw the pictures in .github/images again; the chart shows the last `make bench`
-	@test ! -f tests/bench/results.json || cp tests/bench/results.json .github/images/bench.json
-	@test -f .github/images/bench.json || { echo "error: no numbers for the chart. Run: make bench" >&2; exit 1; }
-	@test -z "$$(docker ps -aq --filter 'name=^/?(flask|flask-alpine|django|03-docker-compose-django-.*)$$')" \
-	  || { echo "error: the examples' names are in use. Run: make down" >&2; exit 1; }
-	PICTURES="$(CURDIR)/.github/images" .venv/bin/pytest tests/pictures/test_pictures.py $(ARGS)
+	sh tests/pictures/pictures.sh $(ARGS)
 
 # Not .venv/bin/checkov, because that script fails if the checkout's path contains a space.
 lint: .venv/lint secrets ## Check the style of every file

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes requirements*.txt: exact versions with hashes. `make lock` runs it in a container.
+# Writes requirements*.txt: exact versions with hashes. `make lock` runs this.
 set -e
 export UV_SYSTEM_CERTS=1 UV_CUSTOM_COMPILE_COMMAND="make lock"
 pip install --quiet uv==0.13.9

@@ -1,4 +1,4 @@
-"""Run Django's `check --deploy` with production's settings. `make up` runs this first."""
+"""Run Django's `check --deploy` with production's settings. `make up` runs this."""
 
 import sys
 

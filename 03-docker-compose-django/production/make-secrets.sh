@@ -15,4 +15,5 @@ done
 # The users in the containers must read the files. On this computer nobody else can,
 # because the folder is closed
 chmod 644 secrets/*
-echo "The settings are in .env, and the administrator's password is in secrets/DJANGO_SUPERUSER_PASSWORD."
+echo "The settings are in .env."
+echo "The superuser's password is in secrets/DJANGO_SUPERUSER_PASSWORD."

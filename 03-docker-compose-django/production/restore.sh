@@ -1,9 +1,12 @@
 #!/bin/sh
-# Replaces the database and the uploads with those of a backup: sh restore.sh backups/...
+# Replaces the database and the uploads with a backup's: sh restore.sh backups/...
 # `make restore BACKUP=backups/...` runs it.
 set -e
 cd "$(dirname "$0")"
-[ -f "$1/database.dump" ] || { echo "error: $1 is not a backup: make restore BACKUP=backups/..." >&2; exit 1; }
+if [ ! -f "$1/database.dump" ]; then
+  echo "error: $1 is not a backup: make restore BACKUP=backups/..." >&2
+  exit 1
+fi
 trap 'exit 130' INT TERM
 
 # Start the web server again, also after an error

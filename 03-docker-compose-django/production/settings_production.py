@@ -12,7 +12,7 @@ from codesolid_demo.settings import DATABASES
 
 
 def get_list(key):
-    """Return the words of a comma-separated setting. Raise ConfigError if there are none."""
+    """Return the words of a comma-separated setting. Raise ConfigError if it is empty."""
     words = [word.strip() for word in get_config(key).split(",") if word.strip()]
     if not words:
         raise ConfigError(f"{key} is empty")
@@ -21,7 +21,7 @@ def get_list(key):
 
 DEBUG = False
 
-# The first key signs. Sessions that an older key signed stay valid while it is in the list
+# The first key signs. A session stays valid while the key that signed it is in the list
 SECRET_KEY, *SECRET_KEY_FALLBACKS = get_list("DJANGO_SECRET_KEY")
 
 ALLOWED_HOSTS = get_list("DJANGO_ALLOWED_HOSTS")
