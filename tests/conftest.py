@@ -79,7 +79,13 @@ def eat(request):
     while True:
         taken.append(bytearray(16 * 2**20))
 
-urlpatterns += [path("hold/", hold), path("limit/", limit), path("eat/", eat)]
+def slow(request):
+    "Take longer than the ten seconds after which Docker kills a container by default."
+    print("begun", flush=True)
+    time.sleep(12)
+    return HttpResponse("finished")
+
+urlpatterns += [path("hold/", hold), path("limit/", limit), path("eat/", eat), path("slow/", slow)]
 """
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import DJANGO, ROOT, Clone, free_port, sh
+from conftest import DJANGO, ROOT, Clone, free_port, sh, until
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
@@ -86,6 +86,9 @@ class Reader:
 
     def type(self, commands, folder):
         """Run a block in a terminal and return its output. Type `exit` twice a second to leave interactive shells."""
+        # `docker stop` returns before --rm has removed the container. A person doesn't type the next command that fast.
+        names = f"'name=^/?flask(-alpine)?{self.clone.suffix}$'"
+        until(lambda: not sh(f"docker ps -aq --filter status=exited --filter status=removing --filter {names}"), 20)
         keyboard, terminal = pty.openpty()
         ended = threading.Event()
 
@@ -209,21 +212,13 @@ def test_the_numbers_in_the_readmes_match_the_benchmark():
     for each in ("sharing", "0.25 CPU each"):
         measures = [f"Django /admin/login/ behind a proxy, replicas: {number}, {each}" for number in (1, 2, 4)]
         assert "{:.0f}, {:.0f} and {:.0f}".format(*(median(measure, "prod") for measure in measures)) in ALL_TEXTS
-    for label, measure, form in (
-        ("Flask, requests/s", "Flask, requests/s", "{:.0f}"),
-        ("Django's log-in page, requests/s", "Django /admin/login/, requests/s", "{:.0f}"),
-        ("the admin's first page, requests/s", "Django /admin/ after log-in", "{:.0f}"),
-        ("first start to the first page, s", "empty database to the first 200", "{:.1f}"),
-        ("start with the database there, s", "database there, to the first 200", "{:.1f}"),
-        ("`docker compose down`, s", "docker compose down", "{:.1f}"),
-        ("memory of all containers, MiB", "memory of the whole stack", "{:.0f}"),
-        ("MB added to the base, Flask", "MB added to the base: Flask", "{:.1f}"),
-        ("MB added to the base, Django", "MB added to the base: Django", "{:.1f}"),
+    usual, prod, dev = (median("database there, to the first 200", kind) for kind in ("gunicorn", "prod", "dev"))
+    flask, django = (median(f"MB added to the base: {name}", "prod") for name in ("Flask", "Django"))
+    for words in (
+        f"answers after {usual:.1f} s, production here after {prod:.1f} s, development after {dev:.1f} s",
+        f"production here adds {flask:.1f} MB for Flask and {django:.1f} MB for Django",
     ):
-        values = next(values for name, values in results["results"].items() if name.startswith(measure))
-        kinds = ("gunicorn", "dev", "prod", "proxy")
-        cells = [form.format(statistics.median(values[kind])) if kind in values else "" for kind in kinds]
-        assert re.sub(" +", " ", f"| {label} | {' | '.join(cells)} |") in text
+        assert words in " ".join(text.split())
     assert results["machine"] in " ".join(text.split())
 
 
