@@ -86,9 +86,6 @@ class Reader:
 
     def type(self, commands, folder):
         """Run a block in a terminal and return its output. Type `exit` twice a second to leave interactive shells."""
-        # `docker stop` returns before --rm has removed the container. A person doesn't type the next command that fast.
-        names = f"'name=^/?flask(-alpine)?{self.clone.suffix}$'"
-        until(lambda: not sh(f"docker ps -aq --filter status=exited --filter status=removing --filter {names}"), 20)
         keyboard, terminal = pty.openpty()
         ended = threading.Event()
 
@@ -101,7 +98,11 @@ class Reader:
         try:
             # -e: The block ends at the first command that fails.
             place = self.clone.folder / folder
-            return sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=place, stdin=terminal, env=self.environment)
+            printed = sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=place, stdin=terminal, env=self.environment)
+            # `docker stop` returns before --rm has removed the container. A person doesn't type the next command that fast.
+            for name in re.findall("^docker stop (.+)", self.own(commands), re.MULTILINE):
+                until(lambda: not sh(f"docker ps -aq --filter 'name=^{name}$'"), 20)  # noqa: B023
+            return printed
         finally:
             ended.set()
             fingers.join()
