@@ -10,14 +10,14 @@ if [ -z "$IMAGE" ]; then
   exit 1
 fi
 if grep -q '^POSTGRES_REMOTE_HOST=backend$' ../.env; then
-  echo "error: the Swarm has no service backend: set POSTGRES_REMOTE_HOST" >&2
+  echo "error: the Swarm has no service backend: set POSTGRES_REMOTE_HOST in .env" >&2
   exit 1
 fi
 
 # A changed secret is an update like a new image. The number of replicas stays
 VERSION=$(cat ../secrets/* | cksum | cut -d ' ' -f 1)
-count='{{.Spec.Mode.Replicated.Replicas}}'
-REPLICAS=$(docker service inspect -f "$count" "${STACK}_frontend" 2>/dev/null) || REPLICAS=2
+format='{{.Spec.Mode.Replicated.Replicas}}'
+REPLICAS=$(docker service inspect -f "$format" "${STACK}_frontend" 2>/dev/null) || REPLICAS=2
 export VERSION REPLICAS
 
 echo "Ctrl-C ends only the waiting. The log: docker service logs ${STACK}_frontend"
@@ -25,8 +25,8 @@ shift
 docker stack deploy --detach=false --prune --with-registry-auth -c stack.yaml "$@" "$STACK"
 
 # docker stack deploy also succeeds if the old image came back
-state='{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}'
-state=$(docker service inspect -f "$state" "${STACK}_frontend")
+format='{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}'
+state=$(docker service inspect -f "$format" "${STACK}_frontend")
 log="docker service logs ${STACK}_frontend"
 case $state in
   rollback_completed)
