@@ -250,11 +250,11 @@ def pytest_sessionfinish(session):
 def pytest_collection_modifyitems(items):
     """Run tests that share a slow fixture on the same worker of pytest-xdist (pytest hook)."""
     for item in items:
-        shared = next((name for name in ("reader", "shop", "secure", "running", "tools") if name in item.fixturenames), None)
+        shared = next((name for name in ("reader", "mine", "shop", "secure", "running", "tools") if name in item.fixturenames), None)
         if shared:
             item.add_marker(pytest.mark.xdist_group(shared))
     # The longest tests start first, so that no worker has to wait for them at the end.
-    items.sort(key=lambda item: not {"reader", "postgres_17"} & set(item.fixturenames))
+    items.sort(key=lambda item: not {"reader", "mine", "postgres_17"} & set(item.fixturenames))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -288,6 +288,15 @@ def postgres_17(tmp_path_factory):
     if os.environ.get("DOCKER_HOST", "").startswith("unix:///run/docker-examples-"):
         sh(f"python3 -B -m engine start '{folder}'", cwd=ROOT / "tests")
     return "postgres:17"
+
+
+@pytest.fixture(scope="session")
+def tools():
+    """Yield the image with the browser and the drawing tools. Docker's build cache makes the next build fast."""
+    tag = f"test-pictures-{uuid.uuid4().hex[:8]}"
+    sh(f"docker build -q -t {tag} -f pictures/Dockerfile .", cwd=ROOT / "tests", timeout=1100)
+    yield tag
+    sh(f"docker image rm {tag}")
 
 
 @pytest.fixture
@@ -343,9 +352,9 @@ class Production:
     Caddy serves plain HTTP, because most tests need no certificate. test_production.py also tests TLS.
     """
 
-    def __init__(self, base):
-        """Create the copy in the folder `base`. Its path contains a space."""
-        self.example = copy(DJANGO, base / "a clone")
+    def __init__(self, base, example=None):
+        """Create the copy in the folder `base`, or use an existing one. Its path contains a space."""
+        self.example = example or copy(DJANGO, base / "a clone")
         self.folder = self.example / "production"
         self.name = f"test-{uuid.uuid4().hex[:8]}"
         self.port, self.https_port = free_port(), free_port()

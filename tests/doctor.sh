@@ -80,13 +80,15 @@ check_plugins() {
   if [ $engine = private ] || [ -z "$docker" ]; then
     line -- plugins "Compose and buildx not checked: they come with Docker"; return
   fi
-  version=$(docker compose version --short 2>/dev/null)
-  at_least "$version" 2 26 0; verdict $? compose "version $version" \
-    "docker compose is ${version:-missing}: you need 2.26 or later, and docker-compose with a hyphen does not count" \
+  compose=$(docker compose version --short 2>/dev/null)
+  at_least "$compose" 2 26 0; verdict $? compose "version $compose" \
+    "docker compose is ${compose:-missing}: you need 2.26 or later, and docker-compose with a hyphen does not count" \
     "https://docs.docker.com/compose/install/"
   version=$(docker buildx version 2>/dev/null | awk '{ print $2 }'); [ -n "$version" ]
   verdict $? buildx "version $version" "docker buildx is missing: RUN --mount needs it" \
     "install docker-buildx-plugin from Docker's own packages, or docker-buildx from your system's"
+  at_least "$compose" 5 0 0 && ! at_least "$version" 0 17 0 && line no buildx \
+    "Compose $compose needs buildx 0.17 or later, and $version is older" "update docker-buildx-plugin"
   [ "$DOCKER_BUILDKIT" != 0 ] || line no buildx "DOCKER_BUILDKIT=0 turns buildx off" "unset DOCKER_BUILDKIT"
 }
 
@@ -160,6 +162,24 @@ check_secrets() {
   [ -n "$missing$unchanged$odd" ] || line ok secrets "$file has every key"
 }
 
+check_proxy() {
+  [ -n "$http_proxy" ] || return
+  case ",$no_proxy," in
+    *,localhost,*|*,\*,*) line ok proxy "http_proxy is set, and no_proxy excludes localhost";;
+    *) line -- proxy "http_proxy is set, and no_proxy lacks localhost: curl cannot reach the examples" \
+      "export no_proxy=localhost,127.0.0.1";;
+  esac
+}
+
+# PostgreSQL needs a file system with owners and modes for its data. A Windows drive in WSL has none.
+check_files() {
+  probe=$(mktemp 03-docker-compose-django/doctor.XXXXXX) || { line no files "you cannot write to this checkout" "sudo chown -R $(id -un) ."; return; }
+  chmod 600 "$probe"; private=$(ls -l "$probe"); chmod 644 "$probe"; open=$(ls -l "$probe"); rm -f "$probe"
+  case "$private$open" in -rw-------*-rw-r--r--*) true;; *) false;; esac
+  verdict $? files "file modes work, umask $(umask)" \
+    "chmod has no effect here, so PostgreSQL cannot store its data" "move this checkout, for example to your home folder in WSL"
+}
+
 check_hello() {
   if [ $engine != yes ]; then line -- hello-world "not run: no engine answers"; return; fi
   if [ $hub = no ] && ! docker image inspect hello-world >/dev/null 2>&1; then
@@ -181,5 +201,7 @@ check_port no "$4" "make up DB_PORT=9084 (or another)"
 check_port -- 80 "make -C 01-docker-flask run PORT=8090 (or another)"
 check_port -- 5432 "make -C 03-docker-compose-django up DB_PORT=5433 (or another)"
 check_secrets
+check_files
+check_proxy
 check_hello
 exit $failed

@@ -9,6 +9,7 @@ import sys
 
 from .commands import die, say
 from .daemon import answers, launch, stop, sweep
+from .emulation import emulate
 from .nodes import launch_nodes
 from .packages import require_machine, unpack
 from .places import CACHE, PROGRAMS, RUN, node
@@ -33,6 +34,7 @@ def start(folders, nodes=0):
             unpack(release, mirror)
             sweep()
             launch()
+        emulate()
         provide(needed(folders), mirror)
         if nodes:
             launch_nodes(nodes)

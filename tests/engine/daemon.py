@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import network
+from . import emulation, network
 from .commands import busybox, die, environment
 from .places import CACHE, CGROUP, LOG, NEWEST, PROGRAMS, RELEASE, RUN, SOCKET
 
@@ -151,6 +151,7 @@ def stop():
 def sweep():
     """Remove everything that an engine made outside its cache, even if it was killed."""
     kill(RUN, CGROUP)
+    emulation.end()
     for folder in reversed(control_groups(CGROUP)):
         with contextlib.suppress(OSError):
             os.rmdir(folder)

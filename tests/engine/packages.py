@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from .commands import die, output, run, say
-from .places import CACHE, OLDEST, PROGRAMS, RELEASE, SOCKET
+from .places import CACHE, OLDEST, PLATFORM, PROGRAMS, RELEASE, SOCKET
 
 # These run with Debian 12's libc. OWN_PACKAGES, such as runc and iptables, must come from the machine's own release.
 ENGINE_PACKAGES = [
@@ -17,7 +17,7 @@ ENGINE_PACKAGES = [
 OWN_PACKAGES = (
     "runc libseccomp2 busybox-static mmdebstrap iptables libxtables12 libip4tc2 libip6tc2 libnftnl11 libmnl0"
     " libnetfilter-conntrack3 libnfnetlink0"
-).split()
+).split() + (["qemu-user-static"] if PLATFORM else [])
 # A mirror of the testing release may be older than its list allows. APT still checks the signature.
 VALID_UNTIL = 'Acquire::Check-Valid-Until "false";'
 

@@ -12,7 +12,10 @@ from pathlib import Path
 NEWEST, OLDEST = "forky", "trixie"
 RELEASE = os.environ.get("ENGINE_RELEASE") or NEWEST
 
-CACHE_NAME = "docker-examples" if RELEASE == NEWEST else f"docker-examples-{RELEASE}"
+# tests/arm64.sh sets Docker's variable for another processor, linux/arm64. Its images need a separate cache, too.
+PLATFORM = os.environ.get("DOCKER_DEFAULT_PLATFORM", "").removeprefix("linux/")
+
+CACHE_NAME = "-".join(["docker-examples", *([] if RELEASE == NEWEST else [RELEASE]), *([PLATFORM] if PLATFORM else [])])
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolve() / CACHE_NAME
 PROGRAMS = CACHE / "engine"  # the unpacked packages
 LOG = CACHE / "engine.log"

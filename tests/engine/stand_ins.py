@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .commands import die, docker, environment, output, run, say
 from .packages import VALID_UNTIL
-from .places import CACHE, LOG, NEWEST, OLDEST
+from .places import CACHE, LOG, NEWEST, OLDEST, PLATFORM
 
 IMAGES = Path(__file__).resolve().parent / "images"
 LABEL = "docker-examples.stand-in"
@@ -93,6 +93,9 @@ def make_debian(release, mirror):
     certificates = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
     if os.path.exists(certificates):
         options.append(f"--customize-hook=upload {shlex.quote(certificates)} /etc/ssl/certs/ca-certificates.crt")
+    if PLATFORM:
+        # Without the check, mmdebstrap would look for a program of its own that tests the emulation.
+        options += [f"--architectures={PLATFORM}", "--skip=check/qemu"]
     tree = CACHE / "debian.tar"
     include = "--include=ca-certificates,netbase,tzdata,openssl"
     run("mmdebstrap", "--variant=minbase", include, *options, release, tree, mirror, env=environment())

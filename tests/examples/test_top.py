@@ -117,6 +117,18 @@ def test_doctor_names_missing_and_empty_keys(clone):
     secrets(clone).write_text(text)
 
 
+def test_doctor_names_a_proxy_and_a_file_system_that_are_in_the_way(clone):
+    tools = clone.folder / "tools"
+    tools.mkdir()
+    # On a Windows drive in WSL, chmod succeeds but changes nothing.
+    (tools / "chmod").write_text("#!/bin/sh\n")
+    (tools / "chmod").chmod(0o755)
+    environment = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
+    environment |= {"PATH": f"{tools}:{os.environ['PATH']}", "http_proxy": "http://192.0.2.1:3128", "DOCKER_HOST": "unix:///nowhere"}
+    printed = clone.make("doctor", ok=False, env=environment)
+    assert "chmod has no effect here" in printed and "export no_proxy=localhost,127.0.0.1" in printed, printed
+
+
 def test_doctor_names_an_engine_that_does_not_answer(clone):
     environment = {**os.environ, "DOCKER_HOST": "unix:///nowhere/docker.sock"}
     printed = clone.make("doctor", ok=False, env=environment)

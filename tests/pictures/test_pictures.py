@@ -21,15 +21,6 @@ IMAGES = ROOT / ".github/images"
 pytestmark = pytest.mark.timeout(1200)
 
 
-@pytest.fixture(scope="session")
-def tools():
-    """Yield the image with the browser and the drawing tools. Docker's build cache makes the next build fast."""
-    tag = f"test-pictures-{os.getpid()}"
-    sh(f"docker build -q -t {tag} -f pictures/Dockerfile .", cwd=ROOT / "tests", timeout=1100)
-    yield tag
-    sh(f"docker image rm {tag}")
-
-
 @pytest.fixture
 def draw(tools, tmp_path):
     """Return a function that runs one of the tools and returns the path of the picture."""

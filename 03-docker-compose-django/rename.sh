@@ -1,0 +1,27 @@
+#!/bin/sh
+# Renames the Python package, the container and the Compose projects in your copy of this
+# folder. Usage: sh rename.sh shop
+set -e
+cd "$(dirname "$0")"
+name=$1
+case $name in
+  '' | [!a-z]* | *[!a-z0-9_]*)
+    echo "error: '$name' cannot be the name of a Python package: use a-z, 0-9 and _" >&2
+    exit 1 ;;
+esac
+if [ ! -d codesolid_demo ] || [ -e "$name" ]; then
+  echo "error: codesolid_demo is missing, or $name exists already: sh rename.sh NAME" >&2
+  exit 1
+fi
+
+# Change the text first. If you interrupt this, run it again
+for file in ../secrets.example ../secrets/secrets.txt; do
+  [ ! -f $file ] || perl -pi -e "s/codesolid_demo/$name/g" $file
+done
+find . \( -name data -o -name secrets -o -name backups -o -name rename.sh \) -prune -o \
+  -type f ! -name .env -exec grep -Eq 'codesolid_demo|django-production|:-django[}]' {} \; \
+  -exec perl -pi -e "s/codesolid_demo/$name/g; s/django-production/$name-production/g;
+    s/:-django}/:-$name}/g" {} \;
+[ ! -d codesolid_demo/codesolid_demo ] || mv codesolid_demo/codesolid_demo "codesolid_demo/$name"
+mv codesolid_demo "$name"
+echo "Renamed to $name."

@@ -1,0 +1,296 @@
+"""Follow "Make it yours" in the README of 03-docker-compose-django in one copy of the folder. Then deploy the copy with its folder
+production/, save a backup, destroy the data and restore it.
+
+The tests build on each other, in the order of the README. `typed` checks that the README shows what a test types.
+"""
+
+import os
+import re
+
+import pytest
+import requests
+from conftest import DJANGO, ROOT, Production, Project, sh, until
+from test_django import PASSWORD
+
+README = " ".join((ROOT / DJANGO / "README.md").read_text().split())
+
+# With this manager, init.py must not call create_superuser with positional arguments.
+USER = """\
+from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.db import models
+
+
+class Manager(BaseUserManager):
+    def create_superuser(self, email, password=None, name="", **extra):
+        user = self.model(email=email, name=name, is_staff=True, is_superuser=True, **extra)
+        user.set_password(password)
+        user.save()
+        return user
+
+
+class User(AbstractUser):
+    username = None
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=80, blank=True)
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = []
+    objects = Manager()
+"""
+MODEL = """\
+from django.db import models
+
+
+class Product(models.Model):
+    name = models.CharField(max_length=80)
+"""
+VIEW = """\
+from django.conf import settings
+from django.core.mail import send_mail
+from django.shortcuts import render
+
+from news.models import Product
+
+
+def products(request):
+    send_mail("A visitor came", "Hello", "shop@example.com", ["owner@example.com"])
+    return render(request, "news/products.html", {"products": Product.objects.all(), "settings": settings})
+"""
+TEMPLATE = """\
+{% load static %}<!doctype html><html lang="en"><head><title>Shop</title><link rel="stylesheet" href="{% static "style.css" %}">
+</head><body><h1>All products</h1><p>{{ settings.GREETING }}</p>
+{% for product in products %}<p>{{ product.name }}{% if product.picture %}<img src="{{ product.picture.url }}" alt="">{% endif %}</p>
+{% endfor %}</body></html>
+"""
+# The smallest GIF.
+GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
+
+def typed(text):
+    """Return a text that the README tells its reader to type. Raise AssertionError if the README doesn't contain it."""
+    assert f"`{text}`" in README, text
+    return text
+
+
+class Shop(Project):
+    """The copy. It is developed first, and deployed later."""
+
+    def __init__(self, base):
+        """Copy and rename the folder."""
+        super().__init__(base)
+        assert "Renamed to shop" in self.sh("sh rename.sh shop")
+        self.code = self.folder / "shop"
+        self.settings, self.urls = self.code / "shop/settings.py", self.code / "shop/urls.py"
+        self.production = None
+
+    def deploy(self, **settings):
+        """Return the production project of this copy, with additional settings in .env."""
+        self.production = Production(self.folder.parent, self.folder)
+        self.production.set(**settings)
+        return self.production
+
+    def remove(self):
+        """Remove both projects."""
+        super().remove()
+        if self.production:
+            self.production.remove()
+
+    def add(self, path, *lines):
+        """Add lines at the end of a file."""
+        path.write_text("\n".join([path.read_text(), *lines, ""]))
+
+    def change(self, path, old, new):
+        """Replace a text that a file contains once."""
+        text = path.read_text()
+        assert text.count(old) == 1, f"{old} in {path.name}"
+        path.write_text(text.replace(old, new))
+
+    def install(self, app):
+        """Add an app to INSTALLED_APPS."""
+        self.change(self.settings, "INSTALLED_APPS = [", f"INSTALLED_APPS = [\n    '{app}',")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """Yield the copy. All tests of this file share it."""
+    one = Shop(tmp_path_factory.mktemp("growth"))
+    yield one
+    one.remove()
+
+
+def log_in(url, password, email="your_email@example.com"):
+    """Log in to the admin with an e-mail address. Return the browser session."""
+    browser = requests.Session()
+    post(browser, f"{url}/admin/login/", {"username": email, "password": password})
+    assert "Site administration" in browser.get(f"{url}/admin/", timeout=5).text
+    return browser
+
+
+def post(browser, url, fields, files=None):
+    """Submit a form of the admin. Return the answer."""
+    form = browser.get(url, timeout=5)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+    return browser.post(url, {**fields, "csrfmiddlewaretoken": token}, files=files, timeout=5)
+
+
+def test_rename_sh_renames_the_package_the_container_and_both_projects(mine):
+    found = mine.sh("grep -rlE 'codesolid_demo|django-production' . ../secrets", ok=None)
+    assert found == "./rename.sh"
+    environment = {key: value for key, value in os.environ.items() if key not in mine.variables}
+    assert '"container_name": "shop"' in sh("docker compose config --format json", cwd=mine.folder, env=environment)
+    assert "COMPOSE_PROJECT_NAME=shop-production" in (mine.folder / "production/env.example").read_text()
+    assert "error: codesolid_demo is missing, or store exists" in mine.sh("sh rename.sh store", ok=False)
+    assert "error: 'My-Shop' cannot be the name of a Python package" in mine.sh("sh rename.sh My-Shop", ok=False)
+
+
+def test_your_own_user_model_gets_the_superuser_after_make_clean_up(mine):
+    mine.sh("make up")
+    mine.sh(typed('make manage ARGS="startapp people"'))
+    mine.install("people")
+    (mine.code / "people/models.py").write_text(USER)
+    mine.add(mine.settings, typed('AUTH_USER_MODEL = "people.User"'))
+    mine.sh(typed("make manage ARGS=makemigrations"))
+    mine.sh("make up", ok=False)
+    assert "InconsistentMigrationHistory" in mine.sh("docker compose logs frontend")
+    mine.sh(typed("make clean up"))
+    log_in(mine.url, PASSWORD)
+    # The superuser's password must not be in another column.
+    assert mine.sql("select email, name from people_user") == "your_email@example.com|"
+
+
+def test_an_app_with_a_model_a_template_and_a_style_sheet_shows_its_page(mine):
+    mine.sh(typed('make manage ARGS="startapp news"'))
+    mine.install("news")
+    news = mine.code / "news"
+    (news / "models.py").write_text(MODEL)
+    (news / "views.py").write_text(VIEW)
+    (news / "admin.py").write_text(
+        "from django.contrib import admin\nfrom news.models import Product\n\nadmin.site.register(Product)\n"
+    )
+    (news / "templates/news").mkdir(parents=True)
+    (news / "templates/news/products.html").write_text(TEMPLATE)
+    typed("{% load static %}"), typed('{% static "style.css" %}')
+    (news / "static").mkdir()
+    (news / "static/style.css").write_text("h1 { color: teal }\n")
+    mine.add(mine.urls, "from news.views import products", "urlpatterns.append(path('', products))")
+    mine.sh("make manage ARGS=makemigrations")
+    health = mine.folder / "health.py"
+    health.write_text(health.read_text().replace("/admin/login/", "/"))
+    mine.sh("make up")
+    page = requests.get(mine.url, timeout=5).text
+    assert "All products" in page and 'href="/static/style.css"' in page
+    assert "teal" in requests.get(f"{mine.url}/static/style.css", timeout=5).text
+    post(log_in(mine.url, PASSWORD), f"{mine.url}/admin/news/product/add/", {"name": "A green chair"})
+    assert "A green chair" in requests.get(mine.url, timeout=5).text
+
+
+def test_make_lock_adds_a_package_and_psycopg_3_and_make_manage_uses_them_before_make_up(mine):
+    packages, lock = mine.folder / "requirements.in", mine.folder / "requirements.txt"
+    mine.change(packages, typed("psycopg2-binary"), f"{typed('psycopg[binary]')}\ndjango-extensions")
+    mine.sh(typed("make lock"))
+    text = lock.read_text()
+    assert "psycopg-binary==" in text and "psycopg2" not in text and "--hash=sha256:" in text
+    assert re.search(r"^django==5\.2\.", text, re.MULTILINE)
+    assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
+    assert "django-extensions==" in (mine.folder / "production/requirements.txt").read_text()
+    mine.install("django_extensions")
+    assert "No changes detected" in mine.sh("make manage ARGS=makemigrations")
+    mine.sh("make up")
+    assert "A green chair" in requests.get(mine.url, timeout=5).text
+
+
+def test_a_setting_in_secrets_txt_is_on_the_page_and_mail_in_the_log(mine):
+    mine.add(mine.secrets, "GREETING=hello there")
+    mine.add(mine.settings, typed('GREETING = get_config("GREETING")'))
+    mine.add(mine.settings, typed('EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"'))
+    mine.sh("make up")
+    assert "hello there" in requests.get(mine.url, timeout=5).text
+    until(lambda: "Subject: A visitor came" in mine.sh(typed("make logs")), 5)
+
+
+def test_an_upload_is_on_the_page_and_stays_when_the_container_is_replaced(mine):
+    mine.add(mine.settings, typed('MEDIA_ROOT = "/media"'), typed('MEDIA_URL = "media/"'))
+    mine.add(mine.urls, "from django.conf import settings", "from django.conf.urls.static import static")
+    mine.add(mine.urls, typed("urlpatterns += static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT)"))
+    mine.change(mine.folder / "Dockerfile", "USER myuser\n", f"{typed('RUN install -d -o myuser /media')}\nUSER myuser\n")
+    compose = mine.folder / "docker-compose.yaml"
+    mine.change(compose, "    init: true\n", f"    init: true\n    {typed('volumes: [media:/media]')}\n")
+    mine.add(compose, typed("volumes: {media: }"))
+    mine.add(mine.code / "news/models.py", "    picture = models.FileField(blank=True)")
+    mine.sh("make manage ARGS=makemigrations")
+    mine.sh("make up")
+    upload(mine.url, PASSWORD)
+    mine.sh("make down")
+    mine.sh("make up")
+    assert requests.get(f"{mine.url}/media/chair.gif", timeout=5).content == GIF
+    assert 'src="/media/chair.gif"' in requests.get(mine.url, timeout=5).text
+
+
+def upload(url, password):
+    """Add a product with a picture in the admin."""
+    fields, files = {"name": "A red chair"}, {"picture": ("chair.gif", GIF, "image/gif")}
+    post(log_in(url, password), f"{url}/admin/news/product/add/", fields, files)
+    assert "A red chair" in requests.get(url, timeout=5).text
+
+
+def test_make_up_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
+    compose = mine.folder / "docker-compose.yaml"
+    mine.change(compose, "\n  backend:\n", f"""
+  worker:
+    build: .
+    env_file: ../secrets/secrets.txt
+    init: true
+    depends_on: [backend]
+    {typed("command: ./start.sh python manage.py ...").replace("...", "shell -c 'print(40 + 2, flush=True); import time; time.sleep(9999)'")}
+
+  backend:
+""")
+    mine.sh("make up")
+    until(lambda: "42" in mine.sh("docker compose logs worker").split(), 30)
+    before = [mine.container(service)["Id"] for service in ("frontend", "backend")]
+    sh('make manage ARGS="check"', cwd=mine.folder, env={**os.environ, **mine.variables, "PORT": "1", "DB_PORT": "1"})
+    assert [mine.container(service)["Id"] for service in ("frontend", "backend")] == before
+
+
+def test_a_browser_shows_the_page_with_its_style_sheet_and_picture(mine, tools):
+    browse(mine.names["frontend"], "http://localhost:8000", tools)
+
+
+def browse(container, url, tools):
+    """Open the page in Chromium, inside the network of a container. Fail if a file is missing or the console shows an error."""
+    sh(f"docker run --rm -i --network container:{container} {tools} python browse.py 500x300 page {url} 'A red chair' > /dev/null")
+
+
+def test_the_copy_is_deployed_checked_and_shows_its_pages_with_asgi(mine, tools):
+    mine.sh("make down")
+    prod = mine.deploy(GREETING="hello visitors")
+    text = " ".join((ROOT / DJANGO / "production/README.md").read_text().split())
+    dockerfile, settings = prod.folder / "Dockerfile", prod.folder / "settings_production.py"
+    for path, old, new in (
+        (dockerfile, "GRANIAN_INTERFACE=wsgi", "GRANIAN_INTERFACE=asginl"),
+        (dockerfile, "GRANIAN_BLOCKING_THREADS=4", "GRANIAN_BLOCKING_THREADS=1"),
+        (dockerfile, "shop.wsgi:application", "shop.asgi:application"),
+        (settings, '["CONN_MAX_AGE"] = 60', '["CONN_MAX_AGE"] = 0'),
+    ):
+        assert new.removeprefix("shop.") in text
+        mine.change(path, old, new)
+    # The admin's tests log in with a user model that has no field `username`.
+    assert "Ran 2 tests" in prod.sh("make check")
+    prod.sh("make up")
+    assert "Starting granian" in prod.sh("docker compose logs frontend")
+    upload(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text())
+    page = requests.get(prod.url, timeout=5).text
+    assert "hello visitors" in page and re.search(r'href="/static/style\.[0-9a-f]{12}\.css"', page)
+    browse(prod.names["proxy"], "http://localhost", tools)
+
+
+def test_a_backup_brings_the_destroyed_shop_back(mine):
+    prod = mine.production
+    folder = prod.sh("make backup").split()[-1]
+    prod.sh("echo yes | make clean", stdin=None)
+    prod.sh("make up")
+    assert "A red chair" not in requests.get(prod.url, timeout=5).text
+    prod.sh(f"make restore BACKUP={folder}")
+    prod.sh("docker compose up --detach --wait")
+    assert "A red chair" in requests.get(prod.url, timeout=5).text
+    assert requests.get(f"{prod.url}/media/chair.gif", timeout=5).content == GIF
+    log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text())
