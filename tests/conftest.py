@@ -250,7 +250,9 @@ def pytest_sessionfinish(session):
 def pytest_collection_modifyitems(items):
     """Run tests that share a slow fixture on the same worker of pytest-xdist (pytest hook)."""
     for item in items:
-        shared = next((name for name in ("reader", "mine", "shop", "secure", "running", "tools") if name in item.fixturenames), None)
+        shared = next(
+            (name for name in ("reader", "mine", "shop", "secure", "running", "tools") if name in item.fixturenames), None
+        )
         if shared:
             item.add_marker(pytest.mark.xdist_group(shared))
     # The longest tests start first, so that no worker has to wait for them at the end.

@@ -163,8 +163,8 @@ check_secrets() {
 }
 
 check_proxy() {
-  [ -n "$http_proxy" ] || return
-  case ",$no_proxy," in
+  [ -n "${http_proxy:-}" ] || return
+  case ",${no_proxy:-}," in
     *,localhost,*|*,\*,*) line ok proxy "http_proxy is set, and no_proxy excludes localhost";;
     *) line -- proxy "http_proxy is set, and no_proxy lacks localhost: curl cannot reach the examples" \
       "export no_proxy=localhost,127.0.0.1";;

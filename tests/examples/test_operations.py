@@ -78,19 +78,35 @@ def test_make_secrets_creates_random_secrets_once_that_only_the_owner_can_read(p
     assert stat.S_IMODE((prod.folder / ".env").stat().st_mode) == 0o600
 
 
-def test_make_watch_shows_an_edit_without_a_rebuild(project):
-    project.sh("docker compose build")
+def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_error_in_settings(project):
+    demo = project.folder / "codesolid_demo"
+    urls, settings = demo / "codesolid_demo/urls.py", demo / "codesolid_demo/settings.py"
+    original, log_in_page = settings.read_text(), f"{project.url}/admin/login/"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
-    environment = {**os.environ, **project.variables}
-    with subprocess.Popen(["make", "watch"], cwd=project.folder, env=environment, **pipes) as watch:
-        said = ""
-        while "Watch enabled" not in said and "watching" not in said:
-            said += watch.stdout.readline()
-        urls = project.folder / "codesolid_demo/codesolid_demo/urls.py"
-        urls.write_text(urls.read_text() + "\nadmin.site.site_header = 'Edited'\n")
-        until(lambda: "Edited" in page(f"{project.url}/admin/login/"), 30)
-        os.killpg(watch.pid, signal.SIGINT)
-        watch.communicate(timeout=30)
+
+    with subprocess.Popen(["make", "watch"], cwd=project.folder, env={**os.environ, **project.variables}, **pipes) as make:
+        until(lambda: "server" in make.stdout.readline(), 120, pause=0)
+        (demo / "first.py").write_text("HEADER = 'Edited'\n")
+        urls.write_text(f"{urls.read_text()}\nimport first\nadmin.site.site_header = first.HEADER\n")
+        until(lambda: "Edited" in page(log_in_page), 30)
+        (demo / "first.py").rename(demo / "second.py")
+        urls.write_text(urls.read_text().replace("first", "second").replace("second.HEADER", "second.HEADER + ' again'"))
+        until(lambda: "Edited again" in page(log_in_page), 30)
+        assert not list(demo.rglob("__pycache__"))
+        container = sh(f"docker ps -q --filter name={project.name}-frontend-run")
+        until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {container}") == "healthy", 30)
+        # As without Docker, this error ends runserver. Its message is in the terminal.
+        settings.write_text(f"{original}\n)\n")
+        assert "SyntaxError: unmatched ')'" in make.communicate(timeout=30)[0]
+    settings.write_text(original)
+    project.sh("make up")
+    assert "Edited again" in page(log_in_page)
+    with subprocess.Popen(["make", "watch"], cwd=project.folder, env={**os.environ, **project.variables}, **pipes) as make:
+        until(lambda: "runserver 0.0.0.0" in make.stdout.readline(), 60, pause=0)
+        until(lambda: "Edited again" in page(log_in_page), 30)
+        os.killpg(make.pid, signal.SIGINT)
+        make.communicate(timeout=30)
+    assert project.sh("docker compose ps --services") == "backend"
 
 
 def page(url):

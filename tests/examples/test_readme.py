@@ -162,6 +162,12 @@ def test_every_code_block_in_the_readmes_is_run_compared_or_plain_text():
     assert set(re.findall(r"^```(\w*)$", ALL_TEXTS, re.MULTILINE)) <= {"", "sh", *PRINTED}
 
 
+def test_no_command_in_the_readmes_has_a_comment_behind_it():
+    """zsh, the shell of macOS, passes `#` and the words after it to the command."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", ALL_TEXTS, re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 20 and not [line for block in blocks for line in block.splitlines() if re.search(r"(^|\s)#", line)]
+
+
 def test_every_make_target_in_the_readmes_exists():
     targets = set()
     for makefile in (
@@ -213,13 +219,21 @@ def test_the_numbers_in_the_readmes_match_the_benchmark():
     for each in ("sharing", "0.25 CPU each"):
         measures = [f"Django /admin/login/ behind a proxy, replicas: {number}, {each}" for number in (1, 2, 4)]
         assert "{:.0f}, {:.0f} and {:.0f}".format(*(median(measure, "prod") for measure in measures)) in ALL_TEXTS
-    usual, prod, dev = (median("database there, to the first 200", kind) for kind in ("gunicorn", "prod", "dev"))
-    flask, django = (median(f"MB added to the base: {name}", "prod") for name in ("Flask", "Django"))
-    for words in (
-        f"answers after {usual:.1f} s, production here after {prod:.1f} s, development after {dev:.1f} s",
-        f"production here adds {flask:.1f} MB for Flask and {django:.1f} MB for Django",
+    for label, measure, form in (
+        ("Flask, requests/s", "Flask, requests/s", "{:.0f}"),
+        ("Django's log-in page, requests/s", "Django /admin/login/, requests/s", "{:.0f}"),
+        ("the admin's first page, requests/s", "Django /admin/ after log-in", "{:.0f}"),
+        ("first start to the first page, s", "empty database to the first 200", "{:.1f}"),
+        ("start with the database there, s", "database there, to the first 200", "{:.1f}"),
+        ("`docker compose down`, s", "docker compose down", "{:.1f}"),
+        ("memory of all containers, MiB", "memory of the whole stack", "{:.0f}"),
+        ("MB added to the base, Flask", "MB added to the base: Flask", "{:.1f}"),
+        ("MB added to the base, Django", "MB added to the base: Django", "{:.1f}"),
     ):
-        assert words in " ".join(text.split())
+        values = next(values for name, values in results["results"].items() if name.startswith(measure))
+        kinds = ("gunicorn", "dev", "prod", "proxy")
+        cells = [form.format(statistics.median(values[kind])) if kind in values else "" for kind in kinds]
+        assert re.sub(" +", " ", f"| {label} | {' | '.join(cells)} |") in text
     assert results["machine"] in " ".join(text.split())
 
 

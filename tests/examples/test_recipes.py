@@ -1,9 +1,10 @@
-"""Follow "Make it yours" in the README of 03-docker-compose-django in one copy of the folder. Then deploy the copy with its folder
-production/, save a backup, destroy the data and restore it.
+"""Follow "Make it yours" in the README of 03-docker-compose-django in one copy of the folder. Then deploy the copy with its
+folder production/, save a backup, destroy the data and restore it.
 
 The tests build on each other, in the order of the README. `typed` checks that the README shows what a test types.
 """
 
+import base64
 import os
 import re
 
@@ -45,24 +46,23 @@ class Product(models.Model):
 """
 VIEW = """\
 from django.conf import settings
-from django.core.mail import send_mail
 from django.shortcuts import render
 
 from news.models import Product
 
 
 def products(request):
-    send_mail("A visitor came", "Hello", "shop@example.com", ["owner@example.com"])
     return render(request, "news/products.html", {"products": Product.objects.all(), "settings": settings})
 """
 TEMPLATE = """\
 {% load static %}<!doctype html><html lang="en"><head><title>Shop</title><link rel="stylesheet" href="{% static "style.css" %}">
 </head><body><h1>All products</h1><p>{{ settings.GREETING }}</p>
-{% for product in products %}<p>{{ product.name }}{% if product.picture %}<img src="{{ product.picture.url }}" alt="">{% endif %}</p>
+{% for product in products %}<p>{{ product.name }}
+{% if product.picture %}<img src="{{ product.picture.url }}" alt="">{% endif %}</p>
 {% endfor %}</body></html>
 """
 # The smallest GIF.
-GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 
 
 def typed(text):
@@ -171,6 +171,9 @@ def test_an_app_with_a_model_a_template_and_a_style_sheet_shows_its_page(mine):
     typed("{% load static %}"), typed('{% static "style.css" %}')
     (news / "static").mkdir()
     (news / "static/style.css").write_text("h1 { color: teal }\n")
+    (mine.code / "static").mkdir()
+    (mine.code / "static/print.css").write_text("h1 { color: black }\n")
+    mine.add(mine.settings, typed('STATICFILES_DIRS = [BASE_DIR / "static"]'))
     mine.add(mine.urls, "from news.views import products", "urlpatterns.append(path('', products))")
     mine.sh("make manage ARGS=makemigrations")
     health = mine.folder / "health.py"
@@ -179,6 +182,7 @@ def test_an_app_with_a_model_a_template_and_a_style_sheet_shows_its_page(mine):
     page = requests.get(mine.url, timeout=5).text
     assert "All products" in page and 'href="/static/style.css"' in page
     assert "teal" in requests.get(f"{mine.url}/static/style.css", timeout=5).text
+    assert "black" in requests.get(f"{mine.url}/static/print.css", timeout=5).text
     post(log_in(mine.url, PASSWORD), f"{mine.url}/admin/news/product/add/", {"name": "A green chair"})
     assert "A green chair" in requests.get(mine.url, timeout=5).text
 
@@ -201,10 +205,30 @@ def test_make_lock_adds_a_package_and_psycopg_3_and_make_manage_uses_them_before
 def test_a_setting_in_secrets_txt_is_on_the_page_and_mail_in_the_log(mine):
     mine.add(mine.secrets, "GREETING=hello there")
     mine.add(mine.settings, typed('GREETING = get_config("GREETING")'))
+    view = mine.code / "news/views.py"
+    mine.change(
+        view, "    return", "    send_mail('A visitor came', 'Hello', 'shop@example.com', ['owner@example.com'])\n    return"
+    )
+    mine.change(view, "from django.shortcuts", "from django.core.mail import send_mail\nfrom django.shortcuts")
     mine.add(mine.settings, typed('EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"'))
     mine.sh("make up")
     assert "hello there" in requests.get(mine.url, timeout=5).text
     until(lambda: "Subject: A visitor came" in mine.sh(typed("make logs")), 5)
+
+
+def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_table(mine):
+    def try_it():
+        browser = requests.Session()
+        browser.headers = {"Host": "name.app.github.dev", "Origin": "https://name.app.github.dev"}
+        fields = {"username": "your_email@example.com", "password": PASSWORD}
+        return post(browser, f"{mine.url}/admin/login/?next=/admin/", fields)
+
+    mine.add(mine.settings, typed('ALLOWED_HOSTS = ["localhost", ".app.github.dev"]').replace("[", '["127.0.0.1", '))
+    mine.sh("make up")
+    assert "CSRF verification failed" in try_it().text
+    mine.add(mine.settings, typed('CSRF_TRUSTED_ORIGINS = ["https://*.app.github.dev"]'))
+    mine.sh("make up")
+    assert "Site administration" in try_it().text
 
 
 def test_an_upload_is_on_the_page_and_stays_when_the_container_is_replaced(mine):
@@ -233,17 +257,11 @@ def upload(url, password):
 
 
 def test_make_up_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
-    compose = mine.folder / "docker-compose.yaml"
-    mine.change(compose, "\n  backend:\n", f"""
-  worker:
-    build: .
-    env_file: ../secrets/secrets.txt
-    init: true
-    depends_on: [backend]
-    {typed("command: ./start.sh python manage.py ...").replace("...", "shell -c 'print(40 + 2, flush=True); import time; time.sleep(9999)'")}
-
-  backend:
-""")
+    code = "print(40 + 2, flush=True); import time; time.sleep(9999)"
+    command = typed("command: ./start.sh python manage.py ...").replace("...", f"shell -c '{code}'")
+    lines = ["build: .", "env_file: ../secrets/secrets.txt", "init: true", "depends_on: [backend]", command]
+    worker = "\n    ".join(["\n  worker:", *lines])
+    mine.change(mine.folder / "docker-compose.yaml", "\n  backend:\n", f"{worker}\n\n  backend:\n")
     mine.sh("make up")
     until(lambda: "42" in mine.sh("docker compose logs worker").split(), 30)
     before = [mine.container(service)["Id"] for service in ("frontend", "backend")]
@@ -257,35 +275,58 @@ def test_a_browser_shows_the_page_with_its_style_sheet_and_picture(mine, tools):
 
 def browse(container, url, tools):
     """Open the page in Chromium, inside the network of a container. Fail if a file is missing or the console shows an error."""
-    sh(f"docker run --rm -i --network container:{container} {tools} python browse.py 500x300 page {url} 'A red chair' > /dev/null")
+    words = f"browse.py 500x300 page {url} 'A red chair'"
+    sh(f"docker run --rm -i --network container:{container} {tools} python {words} > /dev/null")
 
 
-def test_the_copy_is_deployed_checked_and_shows_its_pages_with_asgi(mine, tools):
+def test_the_copy_is_deployed_with_its_own_setting_secret_and_asgi_and_make_check_runs_its_tests(mine, tools):
     mine.sh("make down")
-    prod = mine.deploy(GREETING="hello visitors")
+    # While the image is built, there are no settings, but int() must work.
+    mine.add(mine.settings, 'LIMIT = int(get_config("LIMIT"))', 'MAIL_KEY = get_config("MAIL_KEY")')
+    prod = mine.deploy(GREETING="hello visitors", LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
+    prod.secret("MAIL_KEY").write_text("a secret word")
+    prod.sh("make secrets")
+    compose, settings = prod.folder / "docker-compose.yaml", prod.folder / "settings_production.py"
+    mine.change(compose, "secrets: [DJANGO_SECRET_KEY, ", "secrets: [MAIL_KEY, DJANGO_SECRET_KEY, ")
+    mine.add(compose, "  MAIL_KEY: {file: secrets/MAIL_KEY}")
+    # ASGI, as the README of production/ says.
     text = " ".join((ROOT / DJANGO / "production/README.md").read_text().split())
-    dockerfile, settings = prod.folder / "Dockerfile", prod.folder / "settings_production.py"
     for path, old, new in (
-        (dockerfile, "GRANIAN_INTERFACE=wsgi", "GRANIAN_INTERFACE=asginl"),
-        (dockerfile, "GRANIAN_BLOCKING_THREADS=4", "GRANIAN_BLOCKING_THREADS=1"),
-        (dockerfile, "shop.wsgi:application", "shop.asgi:application"),
-        (settings, '["CONN_MAX_AGE"] = 60', '["CONN_MAX_AGE"] = 0'),
+        (prod.folder / "Dockerfile", "GRANIAN_INTERFACE=wsgi", "GRANIAN_INTERFACE=asginl"),
+        (prod.folder / "Dockerfile", "GRANIAN_BLOCKING_THREADS=4", "GRANIAN_BLOCKING_THREADS=1"),
+        (prod.folder / "Dockerfile", "shop.wsgi:application", "shop.asgi:application"),
+        (settings, 'database["CONN_MAX_AGE"] = 60', 'database["CONN_MAX_AGE"] = 0'),
     ):
-        assert new.removeprefix("shop.") in text
+        assert f"`{new.replace('shop.', 'codesolid_demo.')}`" in text
         mine.change(path, old, new)
-    # The admin's tests log in with a user model that has no field `username`.
+    # The tests of the folder work with a user model that has no field `username`, too.
     assert "Ran 2 tests" in prod.sh("make check")
     prod.sh("make up")
-    assert "Starting granian" in prod.sh("docker compose logs frontend")
+    code = "from django.conf import settings as s; print(s.GREETING, s.LIMIT + 1, s.MAIL_KEY)"
+    shown = prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"')
+    assert shown == "hello visitors 4 a secret word"
     upload(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text())
     page = requests.get(prod.url, timeout=5).text
     assert "hello visitors" in page and re.search(r'href="/static/style\.[0-9a-f]{12}\.css"', page)
+    assert "black" in requests.get(f"{prod.url}/static/print.css", timeout=5).text
     browse(prod.names["proxy"], "http://localhost", tools)
+
+
+def test_make_check_fails_with_a_failing_test_and_leaves_nothing(mine):
+    prod, tests = mine.production, mine.code / "shop/tests.py"
+    before = tests.read_text()
+    tests.write_text(before.replace("'Site administration'", "'something that is not there'"))
+    printed = prod.sh("make check", ok=False)
+    tests.write_text(before)
+    assert "Ran 2 tests" in printed and "FAILED (failures=1)" in printed
+    assert sh("docker ps -aq --filter name=^check-; docker volume ls -q --filter name=^check-") == ""
+    assert sh("docker image ls -q 'check-*'") == ""
 
 
 def test_a_backup_brings_the_destroyed_shop_back(mine):
     prod = mine.production
-    folder = prod.sh("make backup").split()[-1]
+    # Two targets at once must run one after the other.
+    folder = prod.sh("MAKEFLAGS=-j make up backup").split()[-1]
     prod.sh("echo yes | make clean", stdin=None)
     prod.sh("make up")
     assert "A red chair" not in requests.get(prod.url, timeout=5).text

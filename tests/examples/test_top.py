@@ -124,7 +124,11 @@ def test_doctor_names_a_proxy_and_a_file_system_that_are_in_the_way(clone):
     (tools / "chmod").write_text("#!/bin/sh\n")
     (tools / "chmod").chmod(0o755)
     environment = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
-    environment |= {"PATH": f"{tools}:{os.environ['PATH']}", "http_proxy": "http://192.0.2.1:3128", "DOCKER_HOST": "unix:///nowhere"}
+    environment |= {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "http_proxy": "http://192.0.2.1:3128",
+        "DOCKER_HOST": "unix:///nowhere",
+    }
     printed = clone.make("doctor", ok=False, env=environment)
     assert "chmod has no effect here" in printed and "export no_proxy=localhost,127.0.0.1" in printed, printed
 
