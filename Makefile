@@ -23,7 +23,7 @@ include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-oldest test-arm64 test-swarm soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-oldest test-arm64 test-podman test-swarm soak bench pictures lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -74,6 +74,9 @@ test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Do
 
 test-arm64: .venv/pytest ## Build and run 01 and 03 for arm64, the processor of many laptops, under emulation
 	sh tests/arm64.sh $(ARGS)
+
+test-podman: ## Run the examples' commands with Podman, in a privileged container
+	sh tests/podman/podman.sh
 
 test-swarm: .venv/pytest ## Test a Swarm of three private engines under load: updates, scaling, a killed node
 	.venv/bin/pytest tests/swarm $(ARGS)

@@ -4,8 +4,8 @@ Each round measures every variant once, so a slow moment of the machine doesn't 
 with the minimum and maximum, and writes results.json next to this file. The names of all images, containers and networks begin
 with bench-. They are removed at the end.
 
-The variants are tutorial, gunicorn (the usual alternative), dev and prod (the examples, prod without its proxy), proxy
-(production behind its proxy), and floor (the shortest possible start).
+The variants are tutorial, gunicorn (the usual alternative), runserver (the same for development), dev and prod (the examples, prod
+without its proxy), proxy (production behind its proxy), and floor (the shortest possible start).
 """
 
 import contextlib
@@ -119,10 +119,10 @@ def write(file, values):
 
 
 class Stack:
-    """A copy of the Django folder that runs as a separate Compose project: tutorial, gunicorn, dev or prod."""
+    """A copy of the Django folder that runs as a separate Compose project: tutorial, gunicorn, runserver, dev or prod."""
 
     def __init__(self, kind, folder, port):
-        """Make the copy in `folder`; kind is tutorial, gunicorn, dev or prod."""
+        """Make the copy in `folder`; kind is tutorial, gunicorn, runserver, dev or prod."""
         self.kind, self.port = kind, port
         ignored = shutil.ignore_patterns("data*", "backups", "secrets", ".env")
         self.folder = Path(shutil.copytree(DJANGO, folder / kind / "django", ignore=ignored))
@@ -144,9 +144,13 @@ class Stack:
             secrets.mkdir()
             values = SETTINGS | SECRETS | {"PGDATA": "/var/lib/postgresql/data/pgdata"}
             write(secrets / "secrets.txt", values if kind == "gunicorn" else values | DEVELOPMENT)
-        if kind in OTHERS:
-            shutil.copy(BENCH / f"{kind}-compose.yaml", self.folder / "docker-compose.yaml")
-        else:
+        if kind in (*OTHERS, "runserver"):
+            file = "tutorial-compose.yaml" if kind == "tutorial" else "gunicorn-compose.yaml"
+            shutil.copy(BENCH / file, self.folder / "docker-compose.yaml")
+        if kind == "runserver":
+            command = "python manage.py runserver 0.0.0.0:8000"
+            (self.folder / "docker-compose.override.yaml").write_text(f"services: {{frontend: {{command: {command}}}}}\n")
+        if kind in ("dev", "prod"):
             self.compose("build")
 
     @property
@@ -189,7 +193,10 @@ class Stack:
         self.empty()
         yield "empty database to the first 200, s", self.kind, self.up()
         yield "docker compose down, s", self.kind, self.down()
-        yield "database there, to the first 200, s", self.kind, self.up()
+        # These starts take only a second each, so measure them more often.
+        for _ in range(1 if self.kind == "tutorial" else 3):
+            self.down()
+            yield "database there, to the first 200, s", self.kind, self.up()
         taken, code = stop(self.frontend)
         yield f"docker stop, Django, s (exit code {code})", self.kind, taken
         if self.kind != "tutorial":
@@ -403,7 +410,8 @@ def build():
 
 def rounds(number, folder):
     """Run all measurements in `number` rounds; return {measure: {variant: [value, ...]}}."""
-    found, stacks = {}, {kind: Stack(kind, folder, 18800 + n) for n, kind in enumerate((*OTHERS, "dev", "prod"))}
+    kinds = (*OTHERS, "dev", "prod")
+    found, stacks = {}, {kind: Stack(kind, folder, 18800 + n) for n, kind in enumerate((*kinds, "runserver"))}
 
     def keep(measure, variant, value):
         found.setdefault(measure, {}).setdefault(variant, []).append(value)
@@ -430,7 +438,7 @@ def rounds(number, folder):
             ):
                 keep(*measure)
             keep("empty database to the first 200, s", "floor", floor(folder))
-            for name, kind in (*(("flask", kind) for kind in stacks), ("alpine", "dev"), ("alpine", "prod")):
+            for name, kind in (*(("flask", kind) for kind in kinds), ("alpine", "dev"), ("alpine", "prod")):
                 with flask(f"bench-{name}-{kind}"):
                     taken, code = stop("bench-stop")
                 keep(f"docker stop, {TITLES[name]}, s (exit code {code})", kind, taken)
@@ -450,7 +458,7 @@ def rounds(number, folder):
         for stack in stacks.values():
             stack.empty()
             stack.compose("down --rmi local")
-    for kind in (*OTHERS, "dev", "prod"):
+    for kind in kinds:
         keep("MB added to the base: Flask", kind, added(f"bench-flask-{kind}"))
         keep("MB added to the base: Django", kind, added(f"bench-django-{kind}"))
     return found
@@ -471,7 +479,7 @@ def main():
         finally:
             # Remove the images by name, not by id, because you may have given the same image another name.
             sh("docker image ls --format '{{.Repository}}:{{.Tag}}' 'bench-*' | xargs -r docker image rm")
-    columns = ["tutorial", "gunicorn", "dev", "prod", "proxy", "floor"]
+    columns = ["tutorial", "gunicorn", "runserver", "dev", "prod", "proxy", "floor"]
     rows = [[measure, *(cell(values.get(column)) for column in columns)] for measure, values in found.items()]
     engine = sh("docker version -f '{{.Server.Version}}'")
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Docker Engine {engine}"

@@ -130,7 +130,10 @@ def test_data_of_postgresql_17_survives_make_down_and_the_steps_of_the_readme_mo
     assert [mount["Type"] for mount in project.container("backend")["Mounts"]] == ["bind", "bind"]
     project.sh("make down")
     del project.variables["POSTGRES_IMAGE"]
+    init = project.folder / "init.py"
+    init.write_text(init.read_text().replace("TIMEOUT = 60", "TIMEOUT = 1"))
     project.sh("make up", ok=False)
+    init.write_text(init.read_text().replace("TIMEOUT = 1", "TIMEOUT = 60"))
     said = project.sh("docker compose logs backend")
     assert "database files are incompatible with server" in said and "initialized by PostgreSQL version 17" in said
     old = f"POSTGRES_IMAGE={postgres_17} docker compose up -d --wait backend"

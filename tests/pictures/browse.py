@@ -63,7 +63,8 @@ def main():
     def answered(response):
         if urlsplit(response.url).path.startswith("/static/"):
             files.append(response.url)
-            if response.status != 200:
+            # 304: a file that the browser has already, and asked for again.
+            if response.status not in (200, 304):
                 wrong.append(f"{response.status} for the static file {response.url}")
         elif response.status >= 400:
             wrong.append(f"{response.status} for {response.url}")

@@ -1,0 +1,39 @@
+#!/bin/sh
+# What podman.sh runs in its container: the examples' own commands, where `docker` is Podman.
+set -eu
+export PODMAN_COMPOSE_WARNING_LOGS=false
+docker version --format 'Podman {{.Client.Version}}'
+
+mkdir /work
+cd /checkout
+cp -R Makefile secrets.example 01-docker-flask 02-docker-flask-alpine /work
+mkdir /work/03-docker-compose-django
+cd 03-docker-compose-django
+cp -R .dockerignore Dockerfile Makefile ./*.sh ./*.py ./*.yaml ./*.txt codesolid_demo /work/03-docker-compose-django
+cd /work
+
+# has URL WORDS: waits up to a minute until the page contains the words.
+has() {
+  for _ in $(seq 60); do
+    if curl -fsS "$1" 2>/dev/null | grep -q "$2"; then echo "ok  $1 contains '$2'"; return; fi
+    sleep 1
+  done
+  echo "error: $1 does not contain '$2'" >&2
+  exit 1
+}
+
+for folder in 01-docker-flask 02-docker-flask-alpine; do
+  for target in run production; do
+    make -C $folder $target PORT=8090
+    has http://localhost:8090 "Flask is running"
+    make -C $folder kill
+  done
+done
+
+# Docker's Compose talks to Podman's socket.
+podman system service --time 0 unix:///run/podman/podman.sock &
+sh 03-docker-compose-django/make-secrets.sh
+export DOCKER_HOST=unix:///run/podman/podman.sock
+make -C 03-docker-compose-django up PORT=8090
+has http://localhost:8090 "The install worked successfully"
+make -C 03-docker-compose-django down
