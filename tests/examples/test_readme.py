@@ -176,8 +176,8 @@ def test_every_make_target_in_the_readmes_exists():
         ROOT / "Makefile",
         ROOT / "tests/engine/engine.mk",
     ):
-        targets |= set(re.findall(r"^([a-z_-]+):", makefile.read_text(), re.MULTILINE))
-    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w.-]+ )?([a-z_-]+)", ALL_TEXTS)
+        targets |= set(re.findall(r"^([a-z0-9_-]+):", makefile.read_text(), re.MULTILINE))
+    named = re.findall(r"`[^`\n]*?\bmake (?:-s |-C [\w.-]+ )?([a-z0-9_-]+)", ALL_TEXTS)
     assert len(named) > 20 and set(named) <= targets
 
 
