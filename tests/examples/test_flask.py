@@ -163,13 +163,29 @@ def test_make_without_a_target_lists_every_target(place):
         assert f"make {target}\t" in printed
 
 
-def test_make_lock_writes_hashes_but_no_index_url_to_files_that_you_own(folder, tmp_path):
+def test_make_lock_adds_a_package_and_the_application_gets_another_name(folder, name, port, tmp_path):
     mine = copy(folder, tmp_path)
     locks = {mine / "requirements.txt": "flask==", mine / "requirements-production.txt": "granian=="}
     for lock in locks:
         lock.unlink()
+    with (mine / "requirements.in").open("a") as packages:
+        packages.write("humanize\n")
     sh("make lock", cwd=mine)
     for lock, word in locks.items():
         text = lock.read_text()
-        assert word in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
+        assert word in text and "humanize==" in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
         assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
+    # The recipe "Another name" of the README.
+    source = (mine / "flaskapp.py").read_text().replace("import Flask", "import Flask\nfrom humanize import intword")
+    (mine / "shop.py").write_text(re.sub("return .*", 'return intword(123_000_000, "%.0f")', source))
+    (mine / "flaskapp.py").unlink()
+    target, file, old, new = {
+        FOLDERS[0]: ("run", "Dockerfile", "FLASK_APP=flaskapp", "FLASK_APP=shop"),
+        FOLDERS[1]: ("production", "production.Dockerfile", "flaskapp:app", "shop:app"),
+    }[folder]
+    text = (mine / file).read_text()
+    assert text.count(old) == 1
+    (mine / file).write_text(text.replace(old, new))
+    sh(f"make {target} CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
+    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
+    assert requests.get(f"http://127.0.0.1:{port}", timeout=5).text == "123 million"
