@@ -187,8 +187,12 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.line(line)
 
 
-def until(condition, limit, pause=0.05):
-    """Call `condition` until it returns a true value. Return how many seconds that took.
+# In a parallel run, asking often would slow down the tests beside it. The tests that measure a time run alone.
+PAUSE = 0.3 if "PYTEST_XDIST_WORKER" in os.environ else 0.05
+
+
+def until(condition, limit, pause=PAUSE):
+    """Call `condition` every `pause` seconds until it returns a true value. Return how many seconds that took.
 
     Raise AssertionError after `limit` seconds.
     """
@@ -238,8 +242,15 @@ def pytest_sessionstart(session):
             )
 
 
+# Patterns for the images of finished tests. Each removal makes the engine search all of its images, so do it once, at the end.
+USED_IMAGES = []
+
+
 def pytest_sessionfinish(session):
-    """Remove the images that pytest_sessionstart built (pytest hook)."""
+    """Remove the images of all tests, and those that pytest_sessionstart built (pytest hook)."""
+    for number in range(0, len(USED_IMAGES), 50):
+        filters = " ".join(f"--filter 'reference={pattern}'" for pattern in USED_IMAGES[number : number + 50])
+        sh(f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' {filters} | xargs -r docker image rm -f", ok=None)
     if getattr(session.config.option, "numprocesses", None):
         kept = " ".join(f"{PREBUILT}:{number}" for number in range(len(EXAMPLE_IMAGES)))
         subprocess.run(f"docker image rm {kept}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -276,7 +287,7 @@ def name():
     yield word
     # ok=None: Docker may already be removing a container that was started with --rm.
     sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v", ok=None)
-    sh(f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{word}*' | xargs -r docker image rm -f")
+    USED_IMAGES.append(f"{word}*")
 
 
 @pytest.fixture(scope="session")
@@ -343,7 +354,8 @@ class Project:
     def remove(self):
         """Remove everything that belongs to the project, in whatever state a test left it."""
         self.secrets.write_text(TUTORIAL_SECRETS)
-        self.sh("docker compose down --timeout 0 --rmi local --volumes --remove-orphans")
+        self.sh("docker compose down --timeout 0 --volumes --remove-orphans")
+        USED_IMAGES.append(f"{self.name}-*")
         if (self.folder / "data").exists():
             sh(f"docker run --rm -v '{self.folder}:/folder' postgres:18-trixie rm -rf /folder/data")
 
@@ -400,7 +412,8 @@ class Production:
     def remove(self):
         """Remove everything that belongs to the project, in whatever state a test left it."""
         self.write_settings()
-        self.sh("docker compose down --timeout 0 --rmi local --volumes --remove-orphans")
+        self.sh("docker compose down --timeout 0 --volumes --remove-orphans")
+        USED_IMAGES.append(f"{self.name}-*")
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ Each round measures every variant once, so a slow moment of the machine doesn't 
 with the minimum and maximum, and writes results.json next to this file. The names of all images, containers and networks begin
 with bench-. They are removed at the end.
 
-The variants are tutorial, gunicorn (the usual alternative), runserver (the same for development), dev and prod (the examples, prod
-without its proxy), proxy (production behind its proxy), and floor (the shortest possible start).
+The variants are tutorial, gunicorn (the usual alternative), runserver (the same for development), dev and prod (the examples,
+prod without its proxy), proxy (production behind its proxy), and floor (the shortest possible start).
 """
 
 import contextlib

@@ -17,11 +17,8 @@ from conftest import (
     POSTGRES_CANARY,
     ROOT,
     SECRET_CANARIES,
-    TUTORIAL_SECRETS,
     Production,
-    answers,
     count_in_image,
-    free_port,
     sh,
     until,
 )
@@ -172,26 +169,6 @@ def test_docker_stop_lets_a_request_finish_and_gives_exit_code_0(site):
         assert (answer.result().status_code, answer.result().text) == (200, "finished")
     assert site.container("frontend")["State"]["ExitCode"] == 0
     site.sh("docker compose up --detach --wait")
-
-
-def test_development_and_production_of_one_checkout_run_side_by_side(prod):
-    example = prod.example
-    secrets = example.parent / "secrets"
-    secrets.mkdir()
-    (secrets / "secrets.txt").write_text(TUTORIAL_SECRETS)
-    port = free_port()
-    (example / ".env").write_text(
-        f"COMPOSE_PROJECT_NAME={prod.name}-dev\nDJANGO_NAME={prod.name}-dev\nPORT={port}\nDB_PORT={free_port()}\n"
-    )
-    prod.sh("make up")
-    before = [prod.container(service)["Id"] for service in prod.names]
-    try:
-        sh("make up", cwd=example)
-        assert answers(f"http://127.0.0.1:{port}") and answers(f"{prod.url}/admin/login/")
-    finally:
-        sh("make clean", cwd=example)
-    assert [prod.container(service)["Id"] for service in prod.names] == before
-    assert answers(f"{prod.url}/admin/login/")
 
 
 UPLOADS = """

@@ -279,8 +279,8 @@ def browse(container, url, tools):
     sh(f"docker run --rm -i --network container:{container} {tools} python {words} > /dev/null")
 
 
-def test_the_copy_is_deployed_with_its_own_setting_secret_and_asgi_and_make_check_runs_its_tests(mine, tools):
-    mine.sh("make down")
+def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and_asgi(mine, tools):
+    before = [mine.container(service)["Id"] for service in mine.names]
     # While the image is built, there are no settings, but int() must work.
     mine.add(mine.settings, 'LIMIT = int(get_config("LIMIT"))', 'MAIL_KEY = get_config("MAIL_KEY")')
     prod = mine.deploy(GREETING="hello visitors", LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
@@ -310,6 +310,13 @@ def test_the_copy_is_deployed_with_its_own_setting_secret_and_asgi_and_make_chec
     assert "hello visitors" in page and re.search(r'href="/static/style\.[0-9a-f]{12}\.css"', page)
     assert "black" in requests.get(f"{prod.url}/static/print.css", timeout=5).text
     browse(prod.names["proxy"], "http://localhost", tools)
+    # The two projects share no container, image or data.
+    assert [mine.container(service)["Id"] for service in mine.names] == before
+    assert "A green chair" in requests.get(mine.url, timeout=5).text and "A green chair" not in page
+    before = [prod.container(service)["Id"] for service in prod.names]
+    mine.sh("make clean")
+    assert [prod.container(service)["Id"] for service in prod.names] == before
+    assert "A red chair" in requests.get(prod.url, timeout=5).text
 
 
 def test_make_check_fails_with_a_failing_test_and_leaves_nothing(mine):

@@ -25,6 +25,7 @@ def running(project):
     return sorted(project.sh("docker compose ps --status running --format '{{.Service}}'").split())
 
 
+@pytest.mark.slow
 def test_make_up_and_make_down_end_in_the_state_of_the_last_command(project):
     project.sh("make up")
     project.sql("create table kept as select 42 as answer")
