@@ -1,12 +1,12 @@
 #!/bin/sh
-# Renames the Python package, the container and the Compose projects in your copy of this
+# Renames the Python package, the container and production's project in your copy of this
 # folder. Usage: sh rename.sh shop
 set -e
 cd "$(dirname "$0")"
 name=$1
 case $name in
-  '' | [!a-z]* | *[!a-z0-9_]*)
-    echo "error: '$name' cannot be the name of a Python package: use a-z, 0-9 and _" >&2
+  '' | [!a-z]* | *[!a-z0-9_]* | data*)
+    echo "error: '$name' cannot be the name: use a-z, 0-9 and _, and don't begin with data" >&2
     exit 1 ;;
 esac
 if [ ! -d codesolid_demo ] || [ -e "$name" ]; then
