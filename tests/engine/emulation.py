@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from .commands import die
-from .places import PLATFORM, PROGRAMS
+from .commands import busybox, die
+from .places import PLATFORM, PROGRAMS, RUN
 
-FORMATS = Path("/proc/sys/fs/binfmt_misc")
+# Our own mount of the kernel's list, because a machine may have none. daemon.sweep removes it.
+FORMATS = RUN / "binfmt"
 QEMU = PROGRAMS / "usr/bin/qemu-aarch64-static"
 ENTRY = FORMATS / "qemu-aarch64"
 # The first bytes of an arm64 program, and which of their bits count. From qemu's scripts/qemu-binfmt-conf.sh.
@@ -15,14 +16,16 @@ MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xf
 
 def emulate():
     """Register qemu for the platform, unless the kernel has an emulator already. Exit with a message if it cannot be."""
-    if not PLATFORM or ENTRY.exists():
+    if not PLATFORM:
         return
     if PLATFORM != "arm64":
         die(f"DOCKER_DEFAULT_PLATFORM=linux/{PLATFORM}: the private engine emulates linux/arm64 only")
+    FORMATS.mkdir(exist_ok=True)
     if not (FORMATS / "register").exists():
-        die("the kernel has no binfmt_misc: mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc")
+        busybox("mount", "-t", "binfmt_misc", "binfmt_misc", FORMATS)
     # F: open qemu now, because a container cannot see it. O and C: open the program with the rights of its user.
-    (FORMATS / "register").write_text(f":qemu-aarch64:M::{MAGIC}:{MASK}:{QEMU}:OCF")
+    if not ENTRY.exists():
+        (FORMATS / "register").write_text(f":qemu-aarch64:M::{MAGIC}:{MASK}:{QEMU}:OCF")
 
 
 def end():
