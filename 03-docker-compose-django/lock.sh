@@ -9,3 +9,4 @@ lock() { python -m uv pip compile --quiet --generate-hashes "$@"; }
 # Production first: if a package cannot be found, both files stay as they are
 lock production/requirements.in -o production/requirements.txt
 lock requirements.in -c production/requirements.txt -o requirements.txt
+echo "Wrote requirements.txt and production/requirements.txt"

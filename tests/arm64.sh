@@ -10,7 +10,7 @@ case "${DOCKER_HOST:-}" in (unix:///run/docker-examples-*)
   trap 'engine stop' EXIT
   trap 'exit 130' INT TERM HUP
   # Flask on Alpine is not built: compiling Python under emulation takes too long.
-  run=$(engine start 01-docker-flask 03-docker-compose-django 03-docker-compose-django/production)
+  run=$(engine start "$PWD/01-docker-flask" "$PWD/03-docker-compose-django" "$PWD/03-docker-compose-django/production")
   export DOCKER_HOST="unix://$run/docker.sock" DOCKER_CONFIG="$run/config" PATH="$run/bin:$PATH" ;;
 esac
 .venv/bin/pytest tests/examples/test_arm64.py "$@"

@@ -16,7 +16,7 @@ in_frontend() { docker compose run --rm -T --no-deps --entrypoint sh frontend -e
 
 # Load everything beside what is there. If that fails, the old database and uploads stay
 in_frontend 'rm -rf /media/.new; mkdir /media/.new; tar -C /media/.new -x' < "$1/media.tar"
-docker compose exec -T backend sh -ec '
+docker compose exec -T -e PGOPTIONS='-c client_min_messages=warning' backend sh -ec '
   dropdb --if-exists "$APP_DB-new"
   dropdb --if-exists "$APP_DB-old"
   createdb --owner "$APP_USER" "$APP_DB-new"
@@ -32,3 +32,5 @@ in_frontend 'cd /media
   find . -mindepth 1 -maxdepth 1 ! -name .new -exec rm -rf {} +
   find .new -mindepth 1 -maxdepth 1 -exec mv -t . {} +
   rmdir .new'
+docker compose up --detach --wait --no-recreate
+echo "Restored $1"

@@ -314,6 +314,11 @@ def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and
     assert [mine.container(service)["Id"] for service in mine.names] == before
     assert "A green chair" in requests.get(mine.url, timeout=5).text and "A green chair" not in page
     before = [prod.container(service)["Id"] for service in prod.names]
+    # Development's data in production, as the README says. The second make runs make manage.
+    assert "make -s manage" in text and "loaddata --format=json -" in text
+    mine.sh('make -s manage ARGS="dumpdata news" > news.json')
+    prod.sh("docker compose exec -T frontend python manage.py loaddata --format=json - < ../news.json")
+    assert "A green chair" in requests.get(prod.url, timeout=5).text
     mine.sh("make clean")
     assert [prod.container(service)["Id"] for service in prod.names] == before
     assert "A red chair" in requests.get(prod.url, timeout=5).text
@@ -337,8 +342,7 @@ def test_a_backup_brings_the_destroyed_shop_back(mine):
     prod.sh("echo yes | make clean", stdin=None)
     prod.sh("make up")
     assert "A red chair" not in requests.get(prod.url, timeout=5).text
-    prod.sh(f"make restore BACKUP={folder}")
-    prod.sh("docker compose up --detach --wait")
+    assert f"Restored {folder}" in prod.sh(f"make restore BACKUP={folder}")
     assert "A red chair" in requests.get(prod.url, timeout=5).text
     assert requests.get(f"{prod.url}/media/chair.gif", timeout=5).content == GIF
     log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text())

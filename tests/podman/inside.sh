@@ -1,7 +1,7 @@
 #!/bin/sh
 # What podman.sh runs in its container: the examples' own commands, where `docker` is Podman.
 set -eu
-export PODMAN_COMPOSE_WARNING_LOGS=false
+export PODMAN_COMPOSE_WARNING_LOGS=false PODMAN_IGNORE_CGROUPSV1_WARNING=1
 docker version --format 'Podman {{.Client.Version}}'
 
 mkdir /work
@@ -31,9 +31,16 @@ for folder in 01-docker-flask 02-docker-flask-alpine; do
 done
 
 # Docker's Compose talks to Podman's socket.
+mkdir -p /run/podman
 podman system service --time 0 unix:///run/podman/podman.sock &
+until [ -S /run/podman/podman.sock ]; do sleep 0.1; done
 sh 03-docker-compose-django/make-secrets.sh
 export DOCKER_HOST=unix:///run/podman/podman.sock
-make -C 03-docker-compose-django up PORT=8090
+cd 03-docker-compose-django
+# Without --wait, because Podman runs health checks with systemd, which this container doesn't have.
+PORT=8090 docker compose up --build --detach
 has http://localhost:8090 "The install worked successfully"
-make -C 03-docker-compose-django down
+PORT=8090 docker compose stop
+docker inspect --format '{{.State.ExitCode}}' django | grep -qx 0
+echo "ok  docker compose stop ends Django with exit code 0"
+make down
