@@ -1,7 +1,5 @@
 """Let the kernel run arm64 programs with qemu, for `make test-arm64`. __main__.py and daemon.py use this module."""
 
-from pathlib import Path
-
 from .commands import busybox, die
 from .places import PLATFORM, PROGRAMS, RUN
 
