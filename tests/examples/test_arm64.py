@@ -35,13 +35,13 @@ def test_flask_answers(target, name, port, tmp_path):
 def test_django_answers_and_its_superuser_can_log_in(project):
     project.sh("make up", **BUILD)
     assert START_PAGE in requests.get(project.url, timeout=30).text
-    assert "Site administration" in log_in(project.url)
+    assert "Site administration" in log_in(project.url, limit=60)
     assert {processor(container) for container in project.names.values()} == {"aarch64"}
 
 
 def test_production_answers_and_its_superuser_can_log_in(prod):
     prod.sh("make up", **BUILD)
-    assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
+    assert "Site administration" in log_in(prod.url, ADMIN_CANARY, limit=60)
     assert {processor(container) for container in prod.names.values()} == {"aarch64"}
 
 

@@ -20,13 +20,13 @@ def wait_for(url):
     return requests.get(url, timeout=5)
 
 
-def log_in(url, password=PASSWORD, user="appname_admin"):
-    """Submit the login form of /admin/. Return the HTML of the next page."""
+def log_in(url, password=PASSWORD, user="appname_admin", limit=5):
+    """Submit the login form of /admin/. Return the HTML of the next page. Each answer may take `limit` seconds."""
     with requests.Session() as browser:
-        form = browser.get(f"{url}/admin/", timeout=5)
+        form = browser.get(f"{url}/admin/", timeout=limit)
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
         fields = {"username": user, "password": password, "csrfmiddlewaretoken": token}
-        return browser.post(form.url, data=fields, timeout=5).text
+        return browser.post(form.url, data=fields, timeout=limit).text
 
 
 # The steps of the tutorial
