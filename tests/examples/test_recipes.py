@@ -64,6 +64,9 @@ TEMPLATE = """\
 # The smallest GIF.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 
+# A command of manage.py that prints a word and doesn't end.
+FOREVER = "shell -c 'print(40 + 2, flush=True); import time; time.sleep(9999)'"
+
 
 def typed(text):
     """Return a text that the README tells its reader to type. Raise AssertionError if the README doesn't contain it."""
@@ -257,8 +260,7 @@ def upload(url, password):
 
 
 def test_make_up_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
-    code = "print(40 + 2, flush=True); import time; time.sleep(9999)"
-    command = typed("command: ./start.sh python manage.py ...").replace("...", f"shell -c '{code}'")
+    command = typed("command: ./start.sh python manage.py ...").replace("...", FOREVER)
     lines = ["build: .", "env_file: ../secrets/secrets.txt", "init: true", "depends_on: [backend]", command]
     worker = "\n    ".join(["\n  worker:", *lines])
     mine.change(mine.folder / "docker-compose.yaml", "\n  backend:\n", f"{worker}\n\n  backend:\n")
@@ -290,7 +292,7 @@ def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and
     compose, settings = prod.folder / "docker-compose.yaml", prod.folder / "settings_production.py"
     mine.change(compose, "secrets: [DJANGO_SECRET_KEY, ", "secrets: [MAIL_KEY, DJANGO_SECRET_KEY, ")
     mine.add(compose, "  MAIL_KEY: {file: secrets/MAIL_KEY}")
-    # ASGI, as the README of production/ says.
+    # A worker and ASGI, as the README of production/ says.
     text = " ".join((ROOT / DJANGO / "production/README.md").read_text().split())
     for path, old, new in (
         (prod.folder / "Dockerfile", "GRANIAN_INTERFACE=wsgi", "GRANIAN_INTERFACE=asginl"),
@@ -300,12 +302,19 @@ def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and
     ):
         assert f"`{new.replace('shop.', 'codesolid_demo.')}`" in text
         mine.change(path, old, new)
+    assert "`command: ./start.sh python manage.py ...`" in text
+    frontend = re.search(
+        r"\n  frontend:\n(.*?)\n    # If migrations take longer.*?\n\n  backend:", compose.read_text(), re.DOTALL
+    )
+    worker = f"\n  worker:\n{frontend[1]}    command: ./start.sh python manage.py {FOREVER}\n\n  backend:\n"
+    mine.change(compose, "\n  backend:\n", worker)
     # The tests of the folder work with a user model that has no field `username`, too.
     assert "Ran 2 tests" in prod.sh("make check")
     prod.sh("make up")
     code = "from django.conf import settings as s; print(s.GREETING, s.LIMIT + 1, s.MAIL_KEY)"
     shown = prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"')
     assert shown == "hello visitors 4 a secret word"
+    until(lambda: "42" in prod.sh("docker compose logs --no-log-prefix worker").split(), 30)
     upload(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text())
     page = requests.get(prod.url, timeout=5).text
     assert "hello visitors" in page and re.search(r'href="/static/style\.[0-9a-f]{12}\.css"', page)
