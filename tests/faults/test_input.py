@@ -71,25 +71,28 @@ def test_make_secrets_refuses_a_password_that_tools_read_differently(tmp_path, p
     assert not list((tmp_path / "secrets").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        (b"POSTGRES_PASSWORD=p$w", "POSTGRES_PASSWORD: holds the character $"),
-        (b"POSTGRES_DB='a'", "POSTGRES_DB: holds the character '"),
-        (b"K=a\\b", "K: holds the character \\"),
-        (b"POSTGRES_DB=a # why", "POSTGRES_DB: holds a space"),
-        (b"export POSTGRES_DB=a", "POSTGRES_DB: remove export"),
-        (b"POSTGRES_DB = a", "POSTGRES_DB: remove the space around the key"),
-        (b"POSTGRES_DB=b", "POSTGRES_DB: the key is there twice"),
-        (b"POSTGRES_DB=\xfc", "a byte that is not UTF-8"),
-        (b"POSTGRES_DB", "it has no ="),
-    ],
-)
-def test_make_doctor_names_a_line_that_tools_read_differently(tmp_path, line, named):
+ODD_LINES = {
+    b"POSTGRES_PASSWORD=p$w": "POSTGRES_PASSWORD: holds the character $",
+    b"POSTGRES_DB='a'": "POSTGRES_DB: holds the character '",
+    b"K=a\\b": "K: holds the character \\",
+    b"POSTGRES_DB=a # why": "POSTGRES_DB: holds a space",
+    b"export POSTGRES_DB=a": "POSTGRES_DB: remove export",
+    b"POSTGRES_DB = a": "POSTGRES_DB: remove the space around the key",
+    b"POSTGRES_DB=b": "POSTGRES_DB: the key is there twice",
+    b"POSTGRES_DB": "it has no =",
+    b"POSTGRES_DB=\xfc": "a byte that is not UTF-8",
+}
+
+
+def test_make_doctor_names_each_line_that_tools_read_differently(tmp_path):
     write(tmp_path, "word")
-    with (tmp_path / "secrets/secrets.txt").open("ab") as file:
-        file.write(line + b"\n")
-    assert named in sh("make doctor", cwd=tmp_path, ok=False)
+    file = tmp_path / "secrets/secrets.txt"
+    first = len(file.read_bytes().splitlines()) + 1
+    with file.open("ab") as end:
+        end.write(b"\n".join(ODD_LINES) + b"\n")
+    printed = sh("make doctor", cwd=tmp_path, ok=False)
+    for number, (line, named) in enumerate(ODD_LINES.items(), first):
+        assert (named if b"\xfc" in line else f"line {number}, ") in printed and named in printed, line
 
 
 def test_windows_line_endings_and_a_byte_order_mark_are_accepted(project):

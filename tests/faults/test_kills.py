@@ -109,6 +109,7 @@ def test_workers_that_reach_the_memory_limit_are_replaced_and_no_write_is_lost(s
     )
 
 
+@pytest.mark.slow
 def test_docker_stop_at_any_moment_of_the_start_needs_no_sigkill(site):
     frontend = site.names["frontend"]
     codes = []
