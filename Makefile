@@ -23,7 +23,7 @@ include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-oldest test-arm64 test-podman test-swarm soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-oldest test-arm64 test-podman test-rootless test-swarm soak bench pictures lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -78,6 +78,9 @@ test-arm64: .venv/pytest ## Build and run 01 and 03 for arm64, the processor of 
 test-podman: ## Run the examples' commands with Podman, in a privileged container
 	sh tests/podman/podman.sh
 
+test-rootless: ## Run the examples' commands on a rootless Docker Engine, in a privileged container
+	sh tests/rootless/rootless.sh
+
 test-swarm: .venv/pytest ## Test a Swarm of three private engines under load: updates, scaling, a killed node
 	.venv/bin/pytest tests/swarm $(ARGS)
 
@@ -92,7 +95,7 @@ pictures: .venv/pytest ## Draw the pictures in .github/images again; the chart s
 
 # Not .venv/bin/checkov, because that script fails if the checkout's path contains a space.
 lint: .venv/lint secrets ## Check the style of every file
-	.venv/bin/hadolint --config tests/tools/hadolint.yaml */Dockerfile */*/Dockerfile */production.Dockerfile tests/pictures/Dockerfile tests/engine/images/*/Dockerfile
+	.venv/bin/hadolint --config tests/tools/hadolint.yaml */Dockerfile */*/Dockerfile */production.Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/python -m checkov.main --config-file tests/tools/checkov.yaml
 	.venv/bin/python -m checkov.main --config-file tests/tools/checkov-tests.yaml
 	.venv/bin/zizmor --offline --quiet --persona=auditor .github

@@ -1,16 +1,16 @@
 #!/bin/sh
-# What podman.sh runs in its container: the examples' own commands, where `docker` is Podman.
+# The examples' own commands. podman.sh runs it in its container, where `docker` is Podman, and ../rootless/rootless.sh in its own.
 set -eu
 export PODMAN_COMPOSE_WARNING_LOGS=false PODMAN_IGNORE_CGROUPSV1_WARNING=1
-docker version --format 'Podman {{.Client.Version}}'
+docker version --format 'client {{.Client.Version}}'
 
-mkdir /work
+work=$(mktemp -d)
 cd /checkout
-cp -R Makefile secrets.example 01-docker-flask 02-docker-flask-alpine /work
-mkdir /work/03-docker-compose-django
+cp -R Makefile secrets.example 01-docker-flask 02-docker-flask-alpine "$work"
+mkdir "$work/03-docker-compose-django"
 cd 03-docker-compose-django
-cp -R .dockerignore Dockerfile Makefile ./*.sh ./*.py ./*.yaml ./*.txt codesolid_demo /work/03-docker-compose-django
-cd /work
+cp -R .dockerignore Dockerfile Makefile ./*.sh ./*.py ./*.yaml ./*.txt codesolid_demo "$work/03-docker-compose-django"
+cd "$work"
 
 # has URL WORDS: waits up to a minute until the page contains the words.
 has() {
@@ -30,17 +30,22 @@ for folder in 01-docker-flask 02-docker-flask-alpine; do
   done
 done
 
-# Docker's Compose talks to Podman's socket.
-mkdir -p /run/podman
-podman system service --time 0 unix:///run/podman/podman.sock &
-until [ -S /run/podman/podman.sock ]; do sleep 0.1; done
 sh 03-docker-compose-django/make-secrets.sh
-export DOCKER_HOST=unix:///run/podman/podman.sock
 cd 03-docker-compose-django
-# Without --wait, because Podman runs health checks with systemd, which this container doesn't have.
-PORT=8090 docker compose up --build --detach
+export PORT=8090
+if command -v podman >/dev/null; then
+  # Docker's Compose talks to Podman's socket. Without --wait, because Podman runs health checks with systemd, which this
+  # container doesn't have.
+  mkdir -p /run/podman
+  podman system service --time 0 unix:///run/podman/podman.sock &
+  until [ -S /run/podman/podman.sock ]; do sleep 0.1; done
+  export DOCKER_HOST=unix:///run/podman/podman.sock
+  docker compose up --build --detach
+else
+  make up
+fi
 has http://localhost:8090 "The install worked successfully"
-PORT=8090 docker compose stop
+docker compose stop
 docker inspect --format '{{.State.ExitCode}}' django | grep -qx 0
 echo "ok  docker compose stop ends Django with exit code 0"
 make down

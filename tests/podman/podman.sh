@@ -9,6 +9,6 @@ trap 'exit 130' INT TERM HUP
 docker build --build-arg DEBIAN=$base -t $name .
 
 # Podman's storage is in a volume, because it cannot be on the file system of another container.
-docker run -d --name $name --privileged --init -v /var/lib/containers -v "$PWD/../..:/checkout:ro" $name sleep 1800
+docker run -d --name $name --privileged --init -v /var/lib/containers -v "$PWD/../..:/checkout:ro" $name
 docker save python:3.14-slim-trixie python:3.14-alpine3.24 postgres:18-trixie | docker exec -i $name podman load
-docker exec $name sh /inside.sh
+docker exec $name sh /checkout/tests/podman/inside.sh
