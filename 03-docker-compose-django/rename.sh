@@ -5,12 +5,12 @@ set -e
 cd "$(dirname "$0")"
 name=$1
 case $name in
-  '' | [!a-z]* | *[!a-z0-9_]* | data*)
-    echo "error: '$name' cannot be the name: use a-z, 0-9 and _, and don't begin with data" >&2
+  '' | [!a-z]* | *[!a-z0-9_]* | data* | django)
+    echo "error: '$name' cannot be the name: use a-z, 0-9, _, and not data or django" >&2
     exit 1 ;;
 esac
 if [ ! -d codesolid_demo ] || [ -e "$name" ]; then
-  echo "error: codesolid_demo is missing, or $name exists already: sh rename.sh NAME" >&2
+  echo "error: there is no codesolid_demo, or there is $name: sh rename.sh NAME" >&2
   exit 1
 fi
 
@@ -19,9 +19,12 @@ for file in ../secrets.example ../secrets/secrets.txt; do
   [ ! -f $file ] || perl -pi -e "s/codesolid_demo/$name/g" $file
 done
 find . \( -name data -o -name secrets -o -name backups -o -name rename.sh \) -prune -o \
-  -type f ! -name .env -exec grep -Eq 'codesolid_demo|django-production|:-django[}]' {} \; \
+  -type f ! -name .env \
+  -exec grep -Eq 'codesolid_demo|django-production|:-django[}]' {} \; \
   -exec perl -pi -e "s/codesolid_demo/$name/g; s/django-production/$name-production/g;
     s/:-django}/:-$name}/g" {} \;
-[ ! -d codesolid_demo/codesolid_demo ] || mv codesolid_demo/codesolid_demo "codesolid_demo/$name"
+cd codesolid_demo
+[ ! -d codesolid_demo ] || mv codesolid_demo "$name"
+cd ..
 mv codesolid_demo "$name"
 echo "Renamed to $name."

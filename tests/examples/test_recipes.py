@@ -141,7 +141,7 @@ def test_rename_sh_renames_the_package_the_container_and_both_projects(mine):
     environment = {key: value for key, value in os.environ.items() if key not in mine.variables}
     assert '"container_name": "shop"' in sh("docker compose config --format json", cwd=mine.folder, env=environment)
     assert "COMPOSE_PROJECT_NAME=shop-production" in (mine.folder / "production/env.example").read_text()
-    assert "error: codesolid_demo is missing, or store exists" in mine.sh("sh rename.sh store", ok=False)
+    assert "error: there is no codesolid_demo, or there is store" in mine.sh("sh rename.sh store", ok=False)
     assert "error: 'My-Shop' cannot be the name" in mine.sh("sh rename.sh My-Shop", ok=False)
 
 
