@@ -26,7 +26,7 @@ include tests/engine/engine.mk
 .PHONY: help up down ps clean secrets doctor test test-faults test-oldest test-arm64 test-podman test-rootless test-swarm soak bench pictures lint
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-13s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
 
 up: secrets ## Build and start the three examples; Flask answers first, Flask on Alpine last
 	$(flask) run

@@ -13,7 +13,10 @@ NEWEST, OLDEST = "forky", "trixie"
 RELEASE = os.environ.get("ENGINE_RELEASE") or NEWEST
 
 # tests/arm64.sh sets Docker's variable for another processor, linux/arm64. Its images need a separate cache, too.
+NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine)
 PLATFORM = os.environ.get("DOCKER_DEFAULT_PLATFORM", "").removeprefix("linux/")
+if PLATFORM == NATIVE:
+    PLATFORM = ""
 
 CACHE_NAME = "-".join(["docker-examples", *([] if RELEASE == NEWEST else [RELEASE]), *([PLATFORM] if PLATFORM else [])])
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolve() / CACHE_NAME
