@@ -216,9 +216,10 @@ def kill(pid):
 
 def workers(container):
     """Return the process IDs of Granian's workers in a container, sorted, as the host sees them."""
-    lines = [line.split(None, 1) for line in sh(f"docker top {container} -eo pid,args").splitlines()[1:]]
-    # Python 3.14 starts each worker with a call of spawn_main.
-    return sorted(int(pid) for pid, command in lines if "spawn_main" in command)
+    lines = [line.split(None, 2) for line in sh(f"docker top {container} -eo pid,ppid,args").splitlines()[1:]]
+    commands = {pid: command for pid, _, command in lines}
+    # A worker is a call of spawn_main, or a fork, which has the command of its parent.
+    return sorted(int(pid) for pid, parent, command in lines if "spawn_main" in command or command == commands.get(parent))
 
 
 def answers(url, limit=5):
