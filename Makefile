@@ -76,10 +76,10 @@ test-arm64: .venv/pytest ## Build and run 01 and 03 for arm64, the processor of 
 	sh tests/arm64.sh $(ARGS)
 
 test-podman: ## Run the examples' commands with Podman, in a privileged container
-	sh tests/podman/podman.sh
+	sh tests/other-engines/run.sh podman
 
 test-rootless: ## Run the examples' commands on a rootless Docker Engine, in a privileged container
-	sh tests/rootless/rootless.sh
+	sh tests/other-engines/run.sh rootless
 
 test-swarm: .venv/pytest ## Test a Swarm of three private engines under load: updates, scaling, a killed node
 	.venv/bin/pytest tests/swarm $(ARGS)

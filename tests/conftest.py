@@ -230,6 +230,17 @@ def answers(url, limit=5):
         return False
 
 
+def submit(browser, url, fields, files=None, limit=5):
+    """Load a page of the admin, fill in its form and send it, as a browser does. Return the answer.
+
+    `browser` is a requests.Session. Each of the two answers may take `limit` seconds.
+    """
+    form = browser.get(url, timeout=limit)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+    fields = {**fields, "csrfmiddlewaretoken": token}
+    return browser.post(form.url, data=fields, files=files, headers={"Referer": form.url}, timeout=limit)
+
+
 def pytest_sessionstart(session):
     """Build each image of the examples before a parallel run (pytest hook).
 

@@ -9,6 +9,7 @@ prod without its proxy), proxy (production behind its proxy), and floor (the sho
 """
 
 import contextlib
+import functools
 import gzip
 import http.client
 import itertools
@@ -206,6 +207,34 @@ class Stack:
             self.compose("up -d")
             yield MEMORY, "proxy", self.memory("bench-prod-proxy-1", 80)
         self.down()
+
+
+def from_nothing(folder):
+    """Yield (measure, dev, seconds) from `make up` to each page, in a new clone with an empty cache and without Docker.
+
+    Only where the private engine can run. The new engine is a second one, and is removed at the end.
+    """
+    if not os.environ.get("DOCKER_HOST", "").startswith("unix:///run/docker-examples-"):
+        print("not measured: the time from nothing, because this machine has its own Docker", file=sys.stderr, flush=True)
+        return
+    sh(f"git clone -q '{ROOT}' '{folder}/clone'")
+    environment = {key: value for key, value in os.environ.items() if key not in ("DOCKER_HOST", "DOCKER_CONFIG")}
+    environment["XDG_CACHE_HOME"] = f"{folder}/cache"
+    run = {"cwd": folder / "clone", "env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    pages = {"Flask": "FLASK_PORT=18861", "Django": "DJANGO_PORT=18862", "Flask on Alpine": "ALPINE_PORT=18863"}
+    up = ["make", "up", "SUFFIX=-bench", "DB_PORT=18864", *pages.values()]
+    try:
+        with subprocess.Popen(up, stderr=subprocess.DEVNULL, **run) as started, ThreadPoolExecutor() as pool:
+            waits = {
+                page: pool.submit(seconds, functools.partial(first_200, f"http://127.0.0.1:{port.split('=')[1]}", 900))
+                for page, port in pages.items()
+            }
+            for page, wait in waits.items():
+                yield f"make up from nothing: {page}, s", "dev", wait.result()
+        if started.returncode:
+            raise subprocess.CalledProcessError(started.returncode, up)
+    finally:
+        subprocess.run(["make", "engine-clean"], check=True, **run)
 
 
 def floor(folder):
@@ -420,6 +449,8 @@ def rounds(number, folder):
     def keep_in_flight(what, variant, taken, answer, code):
         keep(f"docker stop, {what}, 5 s request in flight, s (answer: {answer}, exit code {code})", variant, taken)
 
+    for measure in from_nothing(folder):
+        keep(*measure)
     sh("docker network create bench-load")
     options = write(folder / "load.env", SETTINGS | SECRETS | {"POSTGRES_REMOTE_HOST": "bench-database"})
     caddyfile = f"-v '{DJANGO}/production/Caddyfile:/etc/caddy/Caddyfile:ro'"
@@ -428,7 +459,8 @@ def rounds(number, folder):
         sh(f"docker run -d --name bench-caddy --network bench-load {options} {caddyfile} caddy:2.11-alpine")
         for turn in range(number):
             print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)
-            for kind in ("prod", "gunicorn", "tutorial"):
+            # Twice, because this measure varies most.
+            for kind in ("prod", "gunicorn", "tutorial") * 2:
                 with target(f"bench-flask-{kind}"):
                     keep("Flask, requests/s", kind, measured("http://bench-target:8080/"))
             for measure in itertools.chain(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import TUTORIAL_SECRETS, answers, at_a_terminal, count_in_image, exit_code, sh, until
+from conftest import TUTORIAL_SECRETS, answers, at_a_terminal, count_in_image, exit_code, sh, submit, until
 
 START_PAGE = "The install worked successfully! Congratulations!"
 PASSWORD = "appnameOtwEgXAAPj5ZLmsQ"
@@ -23,10 +23,7 @@ def wait_for(url):
 def log_in(url, password=PASSWORD, user="appname_admin", limit=5):
     """Submit the login form of /admin/. Return the HTML of the next page. Each answer may take `limit` seconds."""
     with requests.Session() as browser:
-        form = browser.get(f"{url}/admin/", timeout=limit)
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
-        fields = {"username": user, "password": password, "csrfmiddlewaretoken": token}
-        return browser.post(form.url, data=fields, timeout=limit).text
+        return submit(browser, f"{url}/admin/", {"username": user, "password": password}, limit=limit).text
 
 
 # The steps of the tutorial

@@ -20,6 +20,7 @@ from conftest import (
     Production,
     count_in_image,
     sh,
+    submit,
     until,
 )
 from test_django import log_in
@@ -125,10 +126,7 @@ def test_the_time_limit_for_queries_applies_to_the_web_server_only(site):
 
 def test_200_clients_open_no_more_connections_than_workers_times_threads(shop):
     with requests.Session() as browser:
-        form = browser.get(f"{shop.url}/admin/", timeout=5)
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
-        fields = {"username": "appname_admin", "password": ADMIN_CANARY, "csrfmiddlewaretoken": token}
-        browser.post(form.url, data=fields, timeout=5)
+        submit(browser, f"{shop.url}/admin/", {"username": "appname_admin", "password": ADMIN_CANARY})
         # With this cookie, every request queries the database for the user.
         session = browser.cookies.get_dict()
 
@@ -289,10 +287,8 @@ def test_a_superuser_logs_in_over_tls_with_secure_cookies(secure):
     with requests.Session() as browser:
         # trust_env=False: Otherwise REQUESTS_CA_BUNDLE overrides `verify`.
         browser.verify, browser.trust_env = root, False
-        form = browser.get(f"https://localhost:{one.https_port}/admin/", timeout=5)
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
-        fields = {"username": "appname_admin", "password": ADMIN_CANARY, "csrfmiddlewaretoken": token}
-        page = browser.post(form.url, data=fields, headers={"Referer": form.url}, timeout=5)
+        fields = {"username": "appname_admin", "password": ADMIN_CANARY}
+        page = submit(browser, f"https://localhost:{one.https_port}/admin/", fields)
         assert "Site administration" in page.text
         assert [cookie.secure for cookie in browser.cookies] == [True, True]
 

@@ -223,6 +223,9 @@ def test_the_numbers_in_the_readmes_match_the_benchmark():
         ("Flask, requests/s", "Flask, requests/s", "{:.0f}"),
         ("Django's log-in page, requests/s", "Django /admin/login/, requests/s", "{:.0f}"),
         ("the admin's first page, requests/s", "Django /admin/ after log-in", "{:.0f}"),
+        ("`make up` from nothing: Flask, s", "make up from nothing: Flask, s", "{:.0f}"),
+        ("`make up` from nothing: Django, s", "make up from nothing: Django", "{:.0f}"),
+        ("`make up` from nothing: Flask on Alpine, s", "make up from nothing: Flask on Alpine", "{:.0f}"),
         ("first start to the first page, s", "empty database to the first 200", "{:.1f}"),
         ("start with the database there, s", "database there, to the first 200", "{:.1f}"),
         ("`docker compose down`, s", "docker compose down", "{:.1f}"),
@@ -231,7 +234,7 @@ def test_the_numbers_in_the_readmes_match_the_benchmark():
         ("MB added to the base, Django", "MB added to the base: Django", "{:.1f}"),
     ):
         values = next(values for name, values in results["results"].items() if name.startswith(measure))
-        kinds = ("gunicorn", "dev", "prod", "proxy")
+        kinds = ("runserver", "dev", "gunicorn", "prod", "proxy")
         cells = [form.format(statistics.median(values[kind])) if kind in values else "" for kind in kinds]
         assert re.sub(" +", " ", f"| {label} | {' | '.join(cells)} |") in text
     assert results["machine"] in " ".join(text.split())

@@ -10,7 +10,7 @@ import re
 
 import pytest
 import requests
-from conftest import DJANGO, ROOT, Production, Project, sh, until
+from conftest import DJANGO, ROOT, Production, Project, sh, submit, until
 from test_django import PASSWORD
 
 README = " ".join((ROOT / DJANGO / "README.md").read_text().split())
@@ -123,16 +123,9 @@ def mine(tmp_path_factory):
 def log_in(url, password, email="your_email@example.com"):
     """Log in to the admin with an e-mail address. Return the browser session."""
     browser = requests.Session()
-    post(browser, f"{url}/admin/login/", {"username": email, "password": password})
+    submit(browser, f"{url}/admin/login/", {"username": email, "password": password})
     assert "Site administration" in browser.get(f"{url}/admin/", timeout=5).text
     return browser
-
-
-def post(browser, url, fields, files=None):
-    """Submit a form of the admin. Return the answer."""
-    form = browser.get(url, timeout=5)
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
-    return browser.post(url, {**fields, "csrfmiddlewaretoken": token}, files=files, timeout=5)
 
 
 def test_rename_sh_renames_the_package_the_container_and_both_projects(mine):
@@ -186,7 +179,7 @@ def test_an_app_with_a_model_a_template_and_a_style_sheet_shows_its_page(mine):
     assert "All products" in page and 'href="/static/style.css"' in page
     assert "teal" in requests.get(f"{mine.url}/static/style.css", timeout=5).text
     assert "black" in requests.get(f"{mine.url}/static/print.css", timeout=5).text
-    post(log_in(mine.url, PASSWORD), f"{mine.url}/admin/news/product/add/", {"name": "A green chair"})
+    submit(log_in(mine.url, PASSWORD), f"{mine.url}/admin/news/product/add/", {"name": "A green chair"})
     assert "A green chair" in requests.get(mine.url, timeout=5).text
 
 
@@ -224,7 +217,7 @@ def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_
         browser = requests.Session()
         browser.headers = {"Host": "name.app.github.dev", "Origin": "https://name.app.github.dev"}
         fields = {"username": "your_email@example.com", "password": PASSWORD}
-        return post(browser, f"{mine.url}/admin/login/?next=/admin/", fields)
+        return submit(browser, f"{mine.url}/admin/login/?next=/admin/", fields)
 
     mine.add(mine.settings, typed('ALLOWED_HOSTS = ["localhost", ".app.github.dev"]').replace("[", '["127.0.0.1", '))
     mine.sh("make up")
@@ -255,7 +248,7 @@ def test_an_upload_is_on_the_page_and_stays_when_the_container_is_replaced(mine)
 def upload(url, password):
     """Add a product with a picture in the admin."""
     fields, files = {"name": "A red chair"}, {"picture": ("chair.gif", GIF, "image/gif")}
-    post(log_in(url, password), f"{url}/admin/news/product/add/", fields, files)
+    submit(log_in(url, password), f"{url}/admin/news/product/add/", fields, files)
     assert "A red chair" in requests.get(url, timeout=5).text
 
 

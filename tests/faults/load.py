@@ -11,6 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
+from conftest import submit
 
 
 class Load:
@@ -24,11 +25,10 @@ class Load:
         self.name = uuid.uuid4().hex
         self.reasons = Counter()  # the answers to the failed writes
         with requests.Session() as browser:
-            form = browser.get(f"{url}/admin/", timeout=10)
-            fields = {"username": "appname_admin", "password": password, "csrfmiddlewaretoken": token(form)}
-            browser.post(form.url, data=fields, timeout=10)
+            submit(browser, f"{url}/admin/", {"username": "appname_admin", "password": password}, limit=10)
             form = browser.get(f"{url}/admin/auth/group/add/", timeout=10)
-            self.token, self.cookies = token(form), browser.cookies.get_dict()
+            self.token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+            self.cookies = browser.cookies.get_dict()
 
     def write(self, name, timeout=30):
         """Add one group; return the seconds that it took and whether it was acknowledged. Keep the cookie of a new session."""
@@ -80,8 +80,3 @@ class Load:
     def lost(self, names):
         """Return the acknowledged writes that are missing from `names`, the groups in the database."""
         return {name for _, name in self.acknowledged} - set(names)
-
-
-def token(page):
-    """Return the CSRF token of a Django form."""
-    return re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)[1]

@@ -1,4 +1,4 @@
-# Podman with Docker's Compose behind it, for `make test-podman`. podman.sh builds it.
+# Podman with Docker's Compose behind it, in one container. run.sh builds it.
 ARG DEBIAN=debian:forky
 FROM ${DEBIAN}
 
@@ -11,4 +11,7 @@ RUN apt-get update \
 # nodocker: no message for each command that `docker` is Podman.
 RUN touch /etc/containers/nodocker
 COPY containers.conf /etc/containers/
+
+# Podman's storage is in a volume, because it cannot be on the file system of another container.
+VOLUME /var/lib/containers
 CMD ["sleep", "1800"]

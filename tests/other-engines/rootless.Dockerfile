@@ -1,4 +1,4 @@
-# Docker Engine for a user without root, for `make test-rootless`. rootless.sh builds it.
+# Docker Engine for a user without root. run.sh builds it.
 ARG DEBIAN=debian:forky
 FROM ${DEBIAN}
 RUN apt-get update \
@@ -10,4 +10,7 @@ RUN apt-get update \
 USER learner
 ENV XDG_RUNTIME_DIR=/run/user/1000 DOCKER_HOST=unix:///run/user/1000/docker.sock \
     PATH=/usr/share/docker.io/contrib:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
-CMD ["dockerd-rootless.sh"]
+
+# The engine's data is in a volume, because it cannot be on the file system of another container.
+VOLUME /home/learner/.local
+CMD ["sh", "-c", "until [ -w /dev/net/tun ]; do sleep 0.1; done; exec dockerd-rootless.sh"]

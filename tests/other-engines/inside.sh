@@ -1,5 +1,6 @@
 #!/bin/sh
-# The examples' own commands. podman.sh runs it in its container, where `docker` is Podman, and ../rootless/rootless.sh in its own.
+# The examples' own commands, for the engine that `docker` talks to. In podman.Dockerfile's container, `docker` is Podman.
+# run.sh runs this.
 set -eu
 export PODMAN_COMPOSE_WARNING_LOGS=false PODMAN_IGNORE_CGROUPSV1_WARNING=1
 docker version --format 'client {{.Client.Version}}'
