@@ -57,6 +57,7 @@ EXAMPLE_IMAGES = [
 
 # The fixture `site` adds these routes to a copy of urls.py.
 ROUTES = """
+import os
 import time
 from django.db import connection
 from django.http import HttpResponse
@@ -85,7 +86,13 @@ def slow(request):
     time.sleep(12)
     return HttpResponse("finished")
 
-urlpatterns += [path("hold/", hold), path("limit/", limit), path("eat/", eat), path("slow/", slow)]
+def inherited(request):
+    "Show the names of the environment variables."
+    return HttpResponse(" ".join(os.environ))
+
+urlpatterns += [
+    path("hold/", hold), path("limit/", limit), path("eat/", eat), path("slow/", slow), path("inherited/", inherited),
+]
 """
 
 

@@ -74,11 +74,11 @@ LOGGING = {
     "root": {"handlers": ["stdout"], "level": "INFO"},
 }
 
-# The proxy terminates TLS, redirects HTTP to HTTPS (W008), and sets X-Forwarded-Proto
+# The proxy terminates TLS, redirects HTTP to HTTPS (check W008), and sets X-Forwarded-Proto
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 if not os.getenv("SITE_ADDRESS", "").startswith("http://"):
     SECURE_HSTS_SECONDS = 31536000
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-# Whether this binds subdomains (W005, W021), too, is your choice
+# Whether this binds subdomains (checks W005, W021), too, is your choice
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]

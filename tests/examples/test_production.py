@@ -124,6 +124,11 @@ def test_the_time_limit_for_queries_applies_to_the_web_server_only(site):
     assert requests.get(f"{site.url}/limit/", timeout=5).text == "15s"
 
 
+def test_a_worker_does_not_inherit_the_superusers_password(site):
+    names = requests.get(f"{site.url}/inherited/", timeout=5).text.split()
+    assert "DJANGO_SUPERUSER_EMAIL" in names and "DJANGO_SUPERUSER_PASSWORD" not in names
+
+
 def test_200_clients_open_no_more_connections_than_workers_times_threads(shop):
     with requests.Session() as browser:
         submit(browser, f"{shop.url}/admin/", {"username": "appname_admin", "password": ADMIN_CANARY})

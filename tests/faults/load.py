@@ -39,7 +39,9 @@ class Load:
                 data={"name": name, "csrfmiddlewaretoken": self.token},
             )  # fmt: skip
             done = answer.status_code == 302 and "login" not in answer.headers["Location"]
-            self.cookies = self.cookies | answer.cookies.get_dict()
+            # Django keeps each message about a new group until a page shows it. Here none does, and each write would be slower.
+            kept = {name: value for name, value in answer.cookies.get_dict().items() if name != "messages"}
+            self.cookies = self.cookies | kept
             said = f"{answer.status_code} {answer.headers.get('Location', '')}"
         except requests.RequestException as error:
             done, said = False, type(error).__name__
