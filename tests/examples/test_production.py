@@ -125,6 +125,10 @@ def test_the_time_limit_for_queries_applies_to_the_web_server_only(site):
 
 
 def test_a_worker_does_not_inherit_the_superusers_password(site):
+    # Only the start that creates the superuser copies the password to the environment.
+    site.sql("update auth_user set username = 'other', is_superuser = false")
+    site.sh("docker compose restart frontend && docker compose up --detach --wait frontend")
+    assert site.sql("select count(*) from auth_user") == "2"
     names = requests.get(f"{site.url}/inherited/", timeout=5).text.split()
     assert "DJANGO_SUPERUSER_EMAIL" in names and "DJANGO_SUPERUSER_PASSWORD" not in names
 
