@@ -191,12 +191,11 @@ class Stack:
 
     def measures(self):
         """Yield (measure, variant, value) for each measure of the project. Keep the data, remove the containers."""
-        self.empty()
-        yield "empty database to the first 200, s", self.kind, self.up()
-        yield "docker compose down, s", self.kind, self.down()
-        # These starts take only a second each, so measure them more often.
+        # These take only a second or two each, so measure them more often.
         for _ in range(1 if self.kind == "tutorial" else 3):
-            self.down()
+            self.empty()
+            yield "empty database to the first 200, s", self.kind, self.up()
+            yield "docker compose down, s", self.kind, self.down()
             yield "database there, to the first 200, s", self.kind, self.up()
         taken, code = stop(self.frontend)
         yield f"docker stop, Django, s (exit code {code})", self.kind, taken
@@ -459,12 +458,12 @@ def rounds(number, folder):
         sh(f"docker run -d --name bench-caddy --network bench-load {options} {caddyfile} caddy:2.11-alpine")
         for turn in range(number):
             print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)
-            # Twice, because this measure varies most.
+            # Twice, as the pages of Django below, because these measures vary most.
             for kind in ("prod", "gunicorn", "tutorial") * 2:
                 with target(f"bench-flask-{kind}"):
                     keep("Flask, requests/s", kind, measured("http://bench-target:8080/"))
             for measure in itertools.chain(
-                *(pages(variant, options) for variant in ("prod", "gunicorn", "proxy")),
+                *(pages(variant, options) for variant in ("prod", "gunicorn", "proxy", "prod", "gunicorn")),
                 replicas(options),
                 *(stack.measures() for stack in stacks.values()),
             ):
