@@ -11,10 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from load import Load
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from conftest import ADMIN_CANARY, Production, answers, kill, sh, until, workers
+from load import Load
 
 
 def processes(project, service):

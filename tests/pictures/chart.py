@@ -20,8 +20,9 @@ PANELS = [
 ]
 VARIANTS = {
     "tutorial": ("tutorial", "#db6d28"),
-    "gunicorn": ("gunicorn", "#8b949e"),
+    "runserver": ("usual, dev", "#b1bac4"),
     "dev": ("here, dev", "#58a6ff"),
+    "gunicorn": ("usual, prod", "#8b949e"),
     "prod": ("here, prod", "#1f6feb"),
     "proxy": ("prod + proxy", "#a371f7"),
 }
@@ -62,11 +63,11 @@ def main():
         panel.set_title(title, loc="left", weight="bold", pad=20)
         panel.annotate(unit, (0, 1), xytext=(0, 6), xycoords="axes fraction", textcoords="offset points", size=8, color=small)
         # Put the tutorial at the top, and give the bars the same height in all panels.
-        panel.set_ylim(3.5, -0.5)
+        panel.set_ylim(4.5, -0.5)
         panel.margins(x=0.25)
         panel.tick_params(left=False, bottom=False, labelbottom=False)
         panel.spines[:].set_visible(False)
-    note = f"{bench['machine']}; medians of {bench['rounds']} rounds. gunicorn: the usual alternative"
+    note = f"{bench['machine']}; medians of {bench['rounds']} rounds. usual: the usual alternative"
     figure.supxlabel(note, size=8, color=small, x=0.01, ha="left")
     figure.savefig(sys.stdout.buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
 
