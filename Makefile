@@ -87,7 +87,7 @@ test-swarm: .venv/pytest ## Test a Swarm of three private engines under load: up
 soak: .venv/pytest ## Check that no acknowledged write is lost in ten minutes of load with random kills (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)
 
-bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: about 22 minutes
+bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: about 23 minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
 pictures: .venv/pytest ## Draw the pictures in .github/images again; the chart shows the last `make bench`

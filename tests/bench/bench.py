@@ -189,14 +189,16 @@ class Stack:
         used = [re.match(r"([\d.]+)(\w+)", line).groups() for line in lines]
         return sum(float(number) * MIB[unit] for number, unit in used)
 
-    def measures(self):
-        """Yield (measure, variant, value) for each measure of the project. Keep the data, remove the containers."""
-        # These take only a second or two each, so measure them more often.
-        for _ in range(1 if self.kind == "tutorial" else 3):
-            self.empty()
-            yield "empty database to the first 200, s", self.kind, self.up()
+    def starts(self):
+        """Yield (measure, variant, value) for two starts and two stops. Keep the data, remove the containers."""
+        self.empty()
+        for data in ("empty database to", "database there, to"):
+            yield f"{data} the first 200, s", self.kind, self.up()
             yield "docker compose down, s", self.kind, self.down()
-            yield "database there, to the first 200, s", self.kind, self.up()
+
+    def stop_and_memory(self):
+        """Yield (measure, variant, value) for a stop of Django and the memory. Keep the data, remove the containers."""
+        self.up()
         taken, code = stop(self.frontend)
         yield f"docker stop, Django, s (exit code {code})", self.kind, taken
         if self.kind != "tutorial":
@@ -206,6 +208,20 @@ class Stack:
             self.compose("up -d")
             yield MEMORY, "proxy", self.memory("bench-prod-proxy-1", 80)
         self.down()
+
+
+def projects(stacks):
+    """Yield (measure, variant, value) for each measure of each Compose project.
+
+    The starts take turns, three times, because what the disk still has to write makes the next start slower.
+    """
+    for turn in range(3):
+        for stack in stacks:
+            # The tutorial's start takes 27 s, so once is enough.
+            if turn == 0 or stack.kind != "tutorial":
+                yield from stack.starts()
+    for stack in stacks:
+        yield from stack.stop_and_memory()
 
 
 def from_nothing(folder):
@@ -465,7 +481,7 @@ def rounds(number, folder):
             for measure in itertools.chain(
                 *(pages(variant, options) for variant in ("prod", "gunicorn", "proxy", "prod", "gunicorn")),
                 replicas(options),
-                *(stack.measures() for stack in stacks.values()),
+                projects(stacks.values()),
             ):
                 keep(*measure)
             keep("empty database to the first 200, s", "floor", floor(folder))
