@@ -95,7 +95,8 @@ pictures: .venv/pytest ## Draw the pictures in .github/images again; the chart s
 
 # Not .venv/bin/checkov, because that script fails if the checkout's path contains a space.
 lint: .venv/lint secrets ## Check the style of every file
-	.venv/bin/hadolint --config tests/tools/hadolint.yaml */Dockerfile */*/Dockerfile */production.Dockerfile tests/other-engines/*.Dockerfile tests/engine/images/*/Dockerfile
+	.venv/bin/hadolint --config tests/tools/hadolint.yaml */Dockerfile */*/Dockerfile */production.Dockerfile \
+	  tests/other-engines/*.Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/python -m checkov.main --config-file tests/tools/checkov.yaml
 	.venv/bin/python -m checkov.main --config-file tests/tools/checkov-tests.yaml
 	.venv/bin/zizmor --offline --quiet --persona=auditor .github
