@@ -74,7 +74,8 @@ LOGGING = {
     "root": {"handlers": ["stdout"], "level": "INFO"},
 }
 
-# The proxy terminates TLS, redirects HTTP to HTTPS (check W008), and sets X-Forwarded-Proto
+# The proxy terminates TLS, redirects HTTP to HTTPS (Django's check W008), and sets
+# X-Forwarded-Proto
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 if not os.getenv("SITE_ADDRESS", "").startswith("http://"):
     SECURE_HSTS_SECONDS = 31536000
