@@ -290,11 +290,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def docker():
+def docker(tmp_path_factory):
     """Clean the environment, and stop the run if no Docker Engine answers."""
     # `make test` sets these. They must not reach the make commands of the tests.
     for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         os.environ.pop(variable, None)
+    # BuildKit keeps one copy of a build context for all folders of the same name that the same buildx ID sends. Two builds at
+    # once use this copy alternately, and then one of them repeats a COPY although nothing changed. The ID is in this folder.
+    os.environ["BUILDX_CONFIG"] = str(tmp_path_factory.mktemp("buildx"))
     if subprocess.run(["docker", "version"], capture_output=True).returncode:
         pytest.exit("no Docker Engine answers: run the tests with `make test`", returncode=2)
 
