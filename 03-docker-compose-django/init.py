@@ -1,4 +1,7 @@
-"""Wait for the database, migrate it, and create the superuser. start.sh runs this."""
+"""Wait for the database, migrate it, and create the superuser.
+
+start.sh runs this. In production, serve.py does.
+"""
 
 import os
 import sys
