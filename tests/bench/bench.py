@@ -26,6 +26,7 @@ import tarfile
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,14 +40,15 @@ SWARM = ROOT / "tests/swarm"
 BASE = "python:3.14-slim-trixie"
 TITLES = {"flask": "Flask", "alpine": "Flask on Alpine"}
 OTHERS = ("tutorial", "gunicorn")
-LOAD = "-t 2 -c 16 -d 4s"  # wrk: two threads, sixteen connections, four seconds
+LOAD = "-t 2 -c 16 -d 3s"  # wrk: two threads, sixteen connections, three seconds
+TURNS = 4  # how often a round measures the requests per second of a page
 QUIET = {"shell": True, "capture_output": True, "text": True}
 MEMORY = "memory of the whole stack, MiB"
 MIB = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}  # the units of `docker stats`
 # All variants of Django get production's settings, changed to plain HTTP and to the host names that the load uses.
 EXAMPLE = dict(re.findall(r"^(\w+)=(.*)", (DJANGO / "production/env.example").read_text(), re.MULTILINE))
 SETTINGS = EXAMPLE | {
-    "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1,bench-target,bench-caddy",
+    "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1,bench-load-prod,bench-load-gunicorn,bench-proxy,bench-caddy",
     "SITE_ADDRESS": "http://",
     "HTTP_PORT": "18880",
     "HTTPS_PORT": "18881",
@@ -290,14 +292,19 @@ def measured(url, cookie="", network="bench-load"):
 
     Raise TimeoutError if the URL doesn't answer without errors within 60 s, and ValueError if there are errors under load.
     """
-    wrk = f"docker run --rm --network {network} bench-wrk {cookie}"
-    deadline = time.monotonic() + 60
-    while not clean(said := subprocess.run(f"{wrk} -t 1 -c 1 -d 1s {url}", **QUIET).stdout):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{url} does not answer: {said}")
-    if not clean(said := sh(f"{wrk} {LOAD} {url}")):
+    ready(url, cookie, network)
+    if not clean(said := sh(f"docker run --rm --network {network} bench-wrk {cookie} {LOAD} {url}")):
         raise ValueError(f"{url}: {said}")
     return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+
+
+def ready(url, cookie="", network="bench-load"):
+    """Wait until a URL answers for a second without errors. Raise TimeoutError after 60 s."""
+    wrk = f"docker run --rm --network {network} bench-wrk {cookie} -t 1 -c 1 -d 1s {url}"
+    deadline = time.monotonic() + 60
+    while not clean(said := subprocess.run(wrk, **QUIET).stdout):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{url} does not answer: {said}")
 
 
 def clean(said):
@@ -306,25 +313,46 @@ def clean(said):
 
 
 @contextlib.contextmanager
-def target(image, options=""):
-    """Run an image as the container bench-target in the network bench-load."""
-    sh(f"docker run -d --name bench-target --network bench-load {options} {image}")
+def server(image, url, options=""):
+    """Run an image in the network bench-load, and wait for its page. The host in the URL becomes the container's name."""
+    name = urllib.parse.urlsplit(url).hostname
+    sh(f"docker run -d --name {name} --network bench-load {options} {image}")
     try:
+        ready(url)
         yield
     finally:
-        sh("docker rm -f bench-target")
+        sh(f"docker rm -f {name}")
 
 
-def pages(variant, options):
-    """Yield (measure, variant, requests per second) for Django's log-in page and the admin's first page.
+def flask_requests():
+    """Yield (measure, variant, requests per second) for Flask's page.
 
-    The log-in page needs no database. `variant` is gunicorn, prod or proxy. bench-caddy finds Django by the alias frontend.
+    The servers run side by side and take turns, so a slow moment of the machine doesn't affect only one of them.
     """
-    image = "bench-django-gunicorn" if variant == "gunicorn" else "bench-django-prod"
-    address = "http://bench-caddy" if variant == "proxy" else "http://bench-target:8000"
-    with target(image, f"--network-alias frontend {options}"):
-        yield "Django /admin/login/, requests/s", variant, measured(f"{address}/admin/login/")
-        yield "Django /admin/ after log-in, requests/s", variant, measured(f"{address}/admin/", log_in("bench-target"))
+    urls = {kind: f"http://bench-load-{kind}:8080/" for kind in ("prod", "gunicorn", "tutorial")}
+    with contextlib.ExitStack() as servers:
+        for kind, url in urls.items():
+            servers.enter_context(server(f"bench-flask-{kind}", url))
+        for kind, url in list(urls.items()) * TURNS:
+            yield "Flask, requests/s", kind, measured(url)
+
+
+def django_requests(options):
+    """Yield (measure, variant, requests per second) for Django's log-in page and the admin's first page, taking turns, too.
+
+    The log-in page needs no database. The variants are prod, gunicorn and proxy, which is prod behind bench-caddy.
+    """
+    urls = {kind: f"http://bench-load-{kind}:8000/admin/" for kind in ("prod", "gunicorn")}
+    with contextlib.ExitStack() as servers:
+        for kind, url in urls.items():
+            # bench-caddy finds Django by the alias frontend.
+            alias = "--network-alias frontend" if kind == "prod" else ""
+            servers.enter_context(server(f"bench-django-{kind}", f"{url}login/", f"{alias} {options}"))
+        cookies = {kind: log_in(f"bench-load-{kind}") for kind in urls}
+        urls["proxy"], cookies["proxy"] = "http://bench-caddy/admin/", cookies["prod"]
+        for variant, url in list(urls.items()) * TURNS:
+            yield "Django /admin/login/, requests/s", variant, measured(f"{url}login/")
+            yield "Django /admin/ after log-in, requests/s", variant, measured(url, cookies[variant])
 
 
 def healthy(container):
@@ -343,11 +371,11 @@ def replicas(options):
     """
 
     def measure(number, each):
-        rate = measured("http://bench-target:8000/admin/login/")
+        rate = measured("http://bench-proxy:8000/admin/login/")
         return f"Django /admin/login/ behind a proxy, replicas: {number}, {each}, requests/s", "prod", rate
 
     names = [f"bench-replica-{number}" for number in range(4)]
-    sh("docker run -d --name bench-proxy --network bench-load --network-alias bench-target bench-proxy")
+    sh("docker run -d --name bench-proxy --network bench-load bench-proxy")
     try:
         running = 0
         for number in (1, 2, 4):
@@ -474,14 +502,8 @@ def rounds(number, folder):
         sh(f"docker run -d --name bench-caddy --network bench-load {options} {caddyfile} caddy:2.11-alpine")
         for turn in range(number):
             print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)
-            # Twice, as the pages of Django below, because these measures vary most.
-            for kind in ("prod", "gunicorn", "tutorial") * 2:
-                with target(f"bench-flask-{kind}"):
-                    keep("Flask, requests/s", kind, measured("http://bench-target:8080/"))
             for measure in itertools.chain(
-                *(pages(variant, options) for variant in ("prod", "gunicorn", "proxy", "prod", "gunicorn")),
-                replicas(options),
-                projects(stacks.values()),
+                flask_requests(), django_requests(options), replicas(options), projects(stacks.values())
             ):
                 keep(*measure)
             keep("empty database to the first 200, s", "floor", floor(folder))
