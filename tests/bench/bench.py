@@ -1,6 +1,6 @@
 """Compare the examples with the tutorial and the usual alternative. `make bench` runs it. Usage: bench.py [ROUNDS].
 
-Each round measures every variant once, so a slow moment of the machine doesn't affect only one of them. Prints a table of medians
+In each round the variants take turns, so a slow moment of the machine doesn't affect only one of them. Prints a table of medians
 with the minimum and maximum, and writes results.json next to this file. The names of all images, containers and networks begin
 with bench-. They are removed at the end.
 
@@ -325,10 +325,7 @@ def server(image, url, options=""):
 
 
 def flask_requests():
-    """Yield (measure, variant, requests per second) for Flask's page.
-
-    The servers run side by side and take turns, so a slow moment of the machine doesn't affect only one of them.
-    """
+    """Yield (measure, variant, requests per second) for Flask's page. The servers run side by side and take turns."""
     urls = {kind: f"http://bench-load-{kind}:8080/" for kind in ("prod", "gunicorn", "tutorial")}
     with contextlib.ExitStack() as servers:
         for kind, url in urls.items():
