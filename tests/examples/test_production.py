@@ -275,6 +275,11 @@ def secure(tmp_path_factory):
     one.remove()
 
 
+def test_the_proxy_starts_without_an_error(secure):
+    log = secure[0].sh("docker compose logs --no-log-prefix proxy")
+    assert '"level":"info"' in log and '"level":"error"' not in log and "permission denied" not in log
+
+
 def test_pages_use_tls_and_plain_http_redirects_to_https(secure):
     one, root = secure
     page = f"https://localhost:{one.https_port}/admin/login/"
