@@ -87,6 +87,8 @@ def test_docker_stop_lets_a_request_finish_and_gives_exit_code_0(url, name):
 
 @pytest.mark.alone
 def test_granian_replaces_a_killed_worker_and_keeps_serving(url, name):
+    # The page may have come from the first worker while the second one was still starting.
+    until(lambda: all(f"Started worker-{number}" in sh(f"docker logs {name} 2>&1") for number in (1, 2)), 20)
     before = workers(name)
     assert len(before) == 2
     kill(before[0])
