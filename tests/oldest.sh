@@ -33,5 +33,9 @@ docker compose version --short
 docker info --format 'image store: {{.Driver}} {{.DriverStatus}}'
 sh smoke.sh
 cd ..
-.venv/bin/pytest tests/examples/test_flask.py tests/examples/test_flask_production.py tests/examples/test_alpine.py \
-  tests/examples/test_django.py tests/examples/test_operations.py tests/examples/test_production.py -m "not slow" -n 4 --dist loadgroup "$@"
+files="test_flask.py test_flask_production.py test_alpine.py test_django.py test_operations.py test_production.py"
+cd tests/examples
+# shellcheck disable=SC2086 # words
+../../.venv/bin/pytest $files -m "not slow and not alone" -n 4 --dist loadgroup "$@"
+# shellcheck disable=SC2086 # words
+../../.venv/bin/pytest $files -m "not slow and alone" "$@"
