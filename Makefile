@@ -6,13 +6,11 @@ DJANGO_PORT  ?= 8083
 DB_PORT      ?= 8084
 # For a second clone: the names of its containers and images end in this. Don't use two suffixes in one clone.
 SUFFIX       ?=
-# Python on Alpine from a mirror of Docker Hub. For the other images, set PYTHON_IMAGE and POSTGRES_IMAGE as in the folders.
-ALPINE_IMAGE ?= $(shell sed -n 's/^ARG PYTHON_IMAGE=//p' 02-docker-flask-alpine/Dockerfile)
 
 flask  := $(MAKE) -C 01-docker-flask CONTAINER=flask$(SUFFIX) PORT=$(FLASK_PORT) \
           IMAGE=flask-example$(SUFFIX):latest
 alpine := $(MAKE) -C 02-docker-flask-alpine CONTAINER=flask-alpine$(SUFFIX) PORT=$(ALPINE_PORT) \
-          IMAGE=flask-example$(SUFFIX):alpine PYTHON_IMAGE=$(ALPINE_IMAGE)
+          IMAGE=flask-example$(SUFFIX):alpine
 django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX) DATA=./data$(SUFFIX)
 
@@ -95,14 +93,14 @@ pictures: .venv/pytest ## Draw the pictures in .github/images again; the chart s
 
 # Not .venv/bin/checkov, because that script fails if the checkout's path contains a space.
 lint: .venv/lint secrets ## Check the style of every file
-	.venv/bin/hadolint --config tests/tools/hadolint.yaml */Dockerfile */*/Dockerfile */production.Dockerfile \
+	.venv/bin/hadolint */Dockerfile */*/Dockerfile */production.Dockerfile \
 	  tests/other-engines/*.Dockerfile tests/engine/images/*/Dockerfile
-	.venv/bin/python -m checkov.main --config-file tests/tools/checkov.yaml
+	.venv/bin/python -m checkov.main
 	.venv/bin/python -m checkov.main --config-file tests/tools/checkov-tests.yaml
 	.venv/bin/zizmor --offline --quiet --persona=auditor .github
 	.venv/bin/shellcheck */*.sh */*/*.sh */*/*/*.sh tests/engine/images/*/*.sh
-	.venv/bin/ruff check --config tests/tools/ruff.toml . && .venv/bin/ruff format --config tests/tools/ruff.toml --check .
-	.venv/bin/yamllint -c tests/tools/yamllint.yaml --strict .
+	.venv/bin/ruff check && .venv/bin/ruff format --check
+	.venv/bin/yamllint --strict .
 	@cd 03-docker-compose-django && docker compose config -q
 
 # An empty file that records when the packages were installed. Newer requirements install them again.

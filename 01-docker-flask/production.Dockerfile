@@ -1,7 +1,6 @@
 # The same application for production: make production
 # The comments explain only what differs from Dockerfile.
-ARG PYTHON_IMAGE=python:3.14-slim-trixie
-FROM ${PYTHON_IMAGE}
+FROM python:3.14-slim-trixie
 RUN useradd -m myuser
 WORKDIR /app
 

@@ -1,7 +1,6 @@
 # The same application for production: make production
 # The comments explain only what differs from Dockerfile.
-ARG PYTHON_IMAGE=python:3.14-alpine3.24
-FROM ${PYTHON_IMAGE}
+FROM python:3.14-alpine3.24
 RUN adduser -D myuser
 WORKDIR /app
 

@@ -99,8 +99,8 @@ check_hub() {
   case "$said" in *"manifest unknown"*|*"not found"*) hub=yes; line ok "Docker Hub" "reachable"; return;; esac
   case "$DOCKER_HOST" in unix:///run/docker-examples-*)
     line -- "Docker Hub" "out of reach, but not needed: the private engine builds stand-ins"; return;; esac
-  python=$(sed -n 's/^ARG PYTHON_IMAGE=//p' 0*/Dockerfile | sort -u) missing=''
-  for image in ${PYTHON_IMAGE:-$python} "${POSTGRES_IMAGE:-$(sed -n 's/^POSTGRES_IMAGE *?= *//p' 03*/Makefile)}"; do
+  missing=''
+  for image in $(sed -n -e 's/^FROM //p' -e 's/^ *image: //p' 0*/Dockerfile 03*/docker-compose.yaml | sort -u); do
     case "$image" in *.*/*|*:*/*) continue;; esac  # from another registry
     docker image inspect "$image" >/dev/null 2>&1 || missing="$missing $image"
   done
@@ -109,7 +109,7 @@ check_hub() {
     *toomanyrequests*|*"rate limit"*) line no "Docker Hub" "the pull limit is reached" "docker login (or wait a few hours)";;
     *) line no "Docker Hub" "$(last_line "$said")" "missing images:$missing" \
       "behind a proxy: https://docs.docker.com/engine/daemon/proxy/ and https://docs.docker.com/engine/network/ca-certs/" \
-      "from another registry: make -C 01-docker-flask run PYTHON_IMAGE=REGISTRY/... (in 03, POSTGRES_IMAGE=REGISTRY/... too)";;
+      "from another registry: docker pull REGISTRY/IMAGE, then: docker tag REGISTRY/IMAGE IMAGE";;
   esac
 }
 

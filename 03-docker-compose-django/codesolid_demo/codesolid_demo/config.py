@@ -5,26 +5,29 @@ from pathlib import Path
 
 # Production mounts a file for each secret here; development has none
 SECRETS = Path("/run/secrets")
+REQUIRED = object()
 
 
 class ConfigError(KeyError):
     """A setting is missing or unusable. The message names its key."""
 
 
-def get_config(key):
-    """Return the environment variable `key`, or the first line of its secret file.
+def get_config(key, default=REQUIRED):
+    """Return the environment variable `key`, or the text of its secret file.
 
-    Raise ConfigError if both are missing or empty.
+    If both are missing or empty, return `default`. Without one, raise ConfigError.
     """
-    # While production's image is built, there are no settings yet
-    if os.getenv("DJANGO_BUILD"):
-        return "1"
     value = os.getenv(key)
     if not value and (SECRETS / key).is_file():
-        value = (SECRETS / key).read_text().partition("\n")[0].rstrip("\r")
-    if not value:
-        raise ConfigError(
-            f"{key} is missing or empty. Set it in secrets/secrets.txt"
-            " (in production: in production/.env, or as a file in production/secrets)"
-        )
-    return value
+        value = (SECRETS / key).read_text().removesuffix("\n")
+    if value:
+        return value
+    if default is not REQUIRED:
+        return default
+    # While production's image is built, there are no secrets: see collect_static.py
+    if os.getenv("DJANGO_BUILD"):
+        return f"{key} is not in env.example"
+    raise ConfigError(
+        f"{key} is missing or empty. Set it in secrets/secrets.txt"
+        " (in production: in production/.env, or as a file in production/secrets)"
+    )

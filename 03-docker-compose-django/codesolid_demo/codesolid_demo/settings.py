@@ -25,7 +25,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = 'django-insecure-ds*-43#&57238407$)5+1tz@6(nc)v!ofge$*^9@1c8e2x042j'
 
 # SECURITY WARNING: don't run with debug turned on in production!
-DEBUG = True
+DEBUG = get_config('LIFECYCLE') == 'dev'
 
 ALLOWED_HOSTS = []
 

@@ -1,14 +1,19 @@
 """The settings of production: what differs from settings.py.
 
-Dockerfile copies this file to codesolid_demo/ and selects it by DJANGO_SETTINGS_MODULE.
+These names are set here, so settings.py sets them for development only: SECRET_KEY,
+ALLOWED_HOSTS, STATIC_ROOT, MEDIA_ROOT, MEDIA_URL, SECURE_HSTS_SECONDS,
+SESSION_COOKIE_SECURE, CSRF_COOKIE_SECURE, and "staticfiles" in STORAGES. DATABASES and
+SILENCED_SYSTEM_CHECKS are extended. All other settings, also a LOGGING, are settings.py's.
 """
 
 import os
 import re
 
+from codesolid_demo import settings
 from codesolid_demo.config import ConfigError, get_config
 from codesolid_demo.settings import *
 from codesolid_demo.settings import DATABASES
+from django.conf import global_settings
 
 
 def get_list(key):
@@ -18,8 +23,6 @@ def get_list(key):
         raise ConfigError(f"{key} is empty")
     return words
 
-
-DEBUG = False
 
 # The first key signs. A session stays valid while the key that signed it is in the list
 SECRET_KEY, *SECRET_KEY_FALLBACKS = get_list("DJANGO_SECRET_KEY")
@@ -41,10 +44,12 @@ if database["HOST"] == "backend":
                 " PostgreSQL uses itself: choose another one in .env"
             )
 
-# Keep connections open, and check each one before a request uses it.
+# Keep connections open, and check each one before a request uses it. A pool does both
+if "pool" not in database["OPTIONS"]:
+    database["CONN_MAX_AGE"] = 60
+    database["CONN_HEALTH_CHECKS"] = True
+
 # Close a connection after 9 seconds without an answer of the network
-database["CONN_MAX_AGE"] = 60
-database["CONN_HEALTH_CHECKS"] = True
 database["OPTIONS"] |= {
     "sslmode": os.getenv("POSTGRES_SSLMODE", "prefer"),
     "tcp_user_timeout": 9_000,
@@ -55,8 +60,7 @@ database["OPTIONS"] |= {
 
 # The name of each static file gets a hash of its content, so that browsers can keep it
 STATIC_ROOT = "/static"
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+STORAGES = getattr(settings, "STORAGES", global_settings.STORAGES) | {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage",
     },
@@ -67,19 +71,25 @@ MEDIA_ROOT = "/media"
 MEDIA_URL = "media/"
 
 # Print errors, because Django's default is to mail them
-LOGGING = {
+stdout = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+LOGGING = getattr(settings, "LOGGING", None) or {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
+    "handlers": {"stdout": stdout},
     "root": {"handlers": ["stdout"], "level": "INFO"},
 }
 
 # The proxy terminates TLS, redirects HTTP to HTTPS (Django's check W008), and sets
 # X-Forwarded-Proto
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-if not os.getenv("SITE_ADDRESS", "").startswith("http://"):
-    SECURE_HSTS_SECONDS = 31536000
-    SESSION_COOKIE_SECURE = True
-    CSRF_COOKIE_SECURE = True
-# Whether this binds subdomains (checks W005, W021), too, is your choice
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
+tls = not os.getenv("SITE_ADDRESS", "").startswith("http://")
+SECURE_HSTS_SECONDS = 31536000 if tls else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = tls
+
+# `make up` stops at a warning of `manage.py check --deploy` that is not in this list.
+# W005 and W021: whether HTTPS binds your subdomains, too, is your choice
+SILENCED_SYSTEM_CHECKS = getattr(settings, "SILENCED_SYSTEM_CHECKS", []) + [
+    *("security.W005", "security.W008", "security.W021"),
+    # Without TLS, nothing can require it
+    *([] if tls else ["security.W004", "security.W012", "security.W016"]),
+]
