@@ -2,7 +2,7 @@
 
 import difflib
 
-from conftest import ROOT, sh
+from shell import ROOT, sh
 
 SLIM, ALPINE = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine"
 

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, ROOT, answers, copy, sh, until
-from test_django import START_PAGE, log_in
-from test_flask import PAGE
+from pages import PAGE, START_PAGE, log_in, wait_for
+from projects import ADMIN_CANARY, copy
+from shell import ROOT, sh
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 BUILD = {"timeout": 1500}
@@ -27,8 +27,7 @@ def processor(container):
 def test_flask_answers(target, name, port, tmp_path):
     mine = copy("01-docker-flask", tmp_path)
     sh(f"make {target} CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine, **BUILD)
-    until(lambda: answers(f"http://127.0.0.1:{port}"), 120)
-    assert requests.get(f"http://127.0.0.1:{port}", timeout=5).text == PAGE
+    assert wait_for(f"http://127.0.0.1:{port}", 120).text == PAGE
     assert processor(name) == "aarch64"
 
 

@@ -9,11 +9,12 @@ import warnings
 
 import pytest
 import requests
-from conftest import DJANGO, ROOT, answers, sh, until
-from test_flask import FOLDERS
+from pages import wait_for
+from projects import DJANGO, FLASK
+from shell import ROOT, sh
 
 PYTHON = os.environ.get("PYTHON") or "3.14"
-IMAGES = {folder: re.search("^ARG PYTHON_IMAGE=(.+)", (ROOT / folder / "Dockerfile").read_text(), re.M)[1] for folder in FOLDERS}
+IMAGES = {folder: re.search("^ARG PYTHON_IMAGE=(.+)", (ROOT / folder / "Dockerfile").read_text(), re.M)[1] for folder in FLASK}
 POSTGRES = re.search(r"^POSTGRES_IMAGE \?= (.+)", (ROOT / DJANGO / "Makefile").read_text(), re.M)[1]
 CADDY = re.search(r"CADDY_IMAGE:-(.+)}", (ROOT / DJANGO / "production/docker-compose.yaml").read_text())[1]
 
@@ -25,13 +26,12 @@ def mirror(official, name):
     return f"{name}:{official.split(':')[0]}"
 
 
-@pytest.mark.parametrize(("folder", "target"), [(FOLDERS[0], "run"), (FOLDERS[1], "production")])
+@pytest.mark.parametrize(("folder", "target"), [(FLASK[0], "run"), (FLASK[1], "production")])
 def test_flask_runs_on_another_base_image(folder, target, name, port):
     base = mirror(IMAGES[folder].replace("3.14", PYTHON), name)
     printed = sh(f"make {target} PYTHON_IMAGE={base} CONTAINER={name} IMAGE={name} PORT={port}", cwd=ROOT / folder)
     assert f"FROM docker.io/library/{base}" in printed
-    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
-    assert "Flask is running" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+    assert "Flask is running" in wait_for(f"http://127.0.0.1:{port}", 20).text
     assert sh(f"docker exec {name} python --version").startswith(f"Python {PYTHON}.")
     sh(f"docker stop {name}")
 
@@ -39,7 +39,7 @@ def test_flask_runs_on_another_base_image(folder, target, name, port):
 @pytest.mark.parametrize("kind", ["project", "prod"])
 def test_django_runs_on_other_base_images(kind, request, name):
     one = request.getfixturevalue(kind)
-    base, postgres = mirror(IMAGES[FOLDERS[0]].replace("3.14", PYTHON), name), mirror(POSTGRES, name)
+    base, postgres = mirror(IMAGES[FLASK[0]].replace("3.14", PYTHON), name), mirror(POSTGRES, name)
     variables = f"PYTHON_IMAGE={base} POSTGRES_IMAGE={postgres}"
     if kind == "prod":
         variables += f" CADDY_IMAGE={mirror(CADDY, name)}"

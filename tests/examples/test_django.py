@@ -3,28 +3,16 @@
 import json
 import os
 import re
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import TUTORIAL_SECRETS, answers, at_a_terminal, count_in_image, exit_code, sh, submit, until
-
-START_PAGE = "The install worked successfully! Congratulations!"
-PASSWORD = "appnameOtwEgXAAPj5ZLmsQ"
-
-
-def wait_for(url):
-    """Wait up to a minute until a page answers with status 200. Return the response."""
-    until(lambda: answers(url), 60)
-    return requests.get(url, timeout=5)
-
-
-def log_in(url, password=PASSWORD, user="appname_admin", limit=5):
-    """Submit the login form of /admin/. Return the HTML of the next page. Each answer may take `limit` seconds."""
-    with requests.Session() as browser:
-        return submit(browser, f"{url}/admin/", {"username": user, "password": password}, limit=limit).text
-
+from containers import count_in_image, exit_code
+from pages import START_PAGE, log_in, wait_for
+from projects import PASSWORD, TUTORIAL_SECRETS
+from shell import at_a_terminal, sh, until
 
 # The steps of the tutorial
 
@@ -239,12 +227,8 @@ def test_the_timeout_error_names_the_host_and_contains_the_message_of_postgresql
 
 def test_the_error_names_a_port_that_is_in_use(project):
     port = project.variables["PORT"]
-    with subprocess.Popen(["python3", "-m", "http.server", "--bind", "127.0.0.1", port], stderr=subprocess.DEVNULL) as web:
-        try:
-            sh(f"curl -s -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:{port}")
-            printed = project.sh("make up", ok=False)
-        finally:
-            web.terminate()
+    with socket.create_server(("127.0.0.1", int(port))):
+        printed = project.sh("make up", ok=False)
     assert f"127.0.0.1:{port}" in printed and "address already in use" in printed
 
 

@@ -2,15 +2,16 @@
 
 import os
 import re
-import subprocess
+import socket
 
 import pytest
 import requests
-from conftest import ROOT, answers, at_a_terminal, copy, exit_code, sh, until
+from containers import exit_code
+from pages import PAGE, answers, wait_for
+from projects import FLASK, copy
+from shell import ROOT, at_a_terminal, sh, until
 
-PAGE = "<h1>Flask is running</h1><p>Awesome, that worked.  Now add more code.</p>"
-FOLDERS = ["01-docker-flask", "02-docker-flask-alpine"]
-pytestmark = pytest.mark.parametrize("folder", FOLDERS)
+pytestmark = pytest.mark.parametrize("folder", FLASK)
 
 
 @pytest.fixture
@@ -28,8 +29,7 @@ def test_the_two_commands_of_the_tutorial_serve_its_page(place, name, port):
 def test_make_run_prints_the_address_of_the_page(place, name, port):
     printed = sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=place)
     assert printed.endswith(f"Open http://localhost:{port}")
-    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
-    assert requests.get(f"http://127.0.0.1:{port}", timeout=5).text == PAGE
+    assert wait_for(f"http://127.0.0.1:{port}", 20).text == PAGE
 
 
 def test_make_run_fails_if_the_container_name_is_in_use_and_keeps_the_other_container(place, name, port):
@@ -70,8 +70,7 @@ def test_an_edit_rebuilds_the_image_without_running_pip(place, folder, name, por
     pip = next(line.split()[0] for line in printed.splitlines() if "pip install" in line)
     assert f"{pip} CACHED" in printed and "Collecting" not in printed, printed
     sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
-    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
-    assert f"Edited {name}" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+    assert f"Edited {name}" in wait_for(f"http://127.0.0.1:{port}", 20).text
 
 
 def test_a_wrong_package_hash_stops_the_build(folder, name, tmp_path):
@@ -88,8 +87,7 @@ def test_a_wrong_package_hash_stops_the_build(folder, name, tmp_path):
 def test_a_copy_of_the_folder_works_without_the_rest_of_the_repository(folder, name, port, tmp_path):
     alone = copy(folder, tmp_path / "a project of mine")
     sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=alone)
-    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
-    assert requests.get(f"http://127.0.0.1:{port}", timeout=5).text == PAGE
+    assert wait_for(f"http://127.0.0.1:{port}", 20).text == PAGE
 
 
 def test_env_files_and_notes_stay_out_of_the_image(folder, name, tmp_path):
@@ -113,18 +111,13 @@ def test_templates_static_files_and_modules_work_in_the_image_even_with_umask_07
     # With umask 077, git creates files that only their owner can read.
     sh("chmod -R go= .", cwd=mine)
     sh(f"make {target} CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
-    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
-    assert "a word of another module" in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+    assert "a word of another module" in wait_for(f"http://127.0.0.1:{port}", 20).text
     assert "teal" in requests.get(f"http://127.0.0.1:{port}/static/style.css", timeout=5).text
 
 
 def test_make_run_names_the_port_that_is_in_use_and_leaves_no_container(place, name, port):
-    with subprocess.Popen(["python3", "-m", "http.server", "--bind", "127.0.0.1", str(port)], stderr=subprocess.DEVNULL) as web:
-        try:
-            sh(f"curl -s -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:{port}")
-            said = sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=place, ok=False)
-        finally:
-            web.terminate()
+    with socket.create_server(("127.0.0.1", port)):
+        said = sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=place, ok=False)
     assert f"127.0.0.1:{port}" in said and "address already in use" in said
     until(lambda: sh(f"docker ps -aq --filter name={name}") == "", 10)
 
@@ -180,12 +173,11 @@ def test_make_lock_adds_a_package_and_the_application_gets_another_name(folder, 
     (mine / "shop.py").write_text(re.sub("return .*", 'return intword(123_000_000, "%.0f")', source))
     (mine / "flaskapp.py").unlink()
     target, file, old, new = {
-        FOLDERS[0]: ("run", "Dockerfile", "FLASK_APP=flaskapp", "FLASK_APP=shop"),
-        FOLDERS[1]: ("production", "production.Dockerfile", "flaskapp:app", "shop:app"),
+        FLASK[0]: ("run", "Dockerfile", "FLASK_APP=flaskapp", "FLASK_APP=shop"),
+        FLASK[1]: ("production", "production.Dockerfile", "flaskapp:app", "shop:app"),
     }[folder]
     text = (mine / file).read_text()
     assert text.count(old) == 1
     (mine / file).write_text(text.replace(old, new))
     sh(f"make {target} CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
-    until(lambda: answers(f"http://127.0.0.1:{port}"), 20)
-    assert requests.get(f"http://127.0.0.1:{port}", timeout=5).text == "123 million"
+    assert wait_for(f"http://127.0.0.1:{port}", 20).text == "123 million"

@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ROOT, answers, copy, exit_code, kill, sh, until, workers
-from test_flask import FOLDERS, PAGE
+from containers import exit_code, workers
+from pages import PAGE, answers
+from projects import FLASK, copy
+from shell import ROOT, kill, sh, until
 
-pytestmark = pytest.mark.parametrize("folder", FOLDERS)
+pytestmark = pytest.mark.parametrize("folder", FLASK)
 
 # The fixture `url` adds this route to a copy of flaskapp.py.
 SLOW_ROUTE = '''

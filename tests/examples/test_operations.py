@@ -6,8 +6,9 @@ import stat
 import subprocess
 
 import requests
-from conftest import ADMIN_CANARY, sh, until
-from test_django import log_in
+from pages import log_in, page
+from projects import ADMIN_CANARY
+from shell import sh, until
 
 
 def test_make_restore_brings_back_what_make_backup_saved_failures_lose_nothing_and_17_moves_to_18(prod, postgres_17):
@@ -107,14 +108,6 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
         os.killpg(make.pid, signal.SIGINT)
         make.communicate(timeout=30)
     assert project.sh("docker compose ps --services") == "backend"
-
-
-def page(url):
-    """Return the text of a page, or '' if nothing answers."""
-    try:
-        return requests.get(url, timeout=5).text
-    except requests.RequestException:
-        return ""
 
 
 # The upgrade from PostgreSQL 17

@@ -1,6 +1,5 @@
 """Tests of 03-docker-compose-django/production: the services, their hardening, settings, TLS, and external databases."""
 
-import importlib.util
 import json
 import os
 import re
@@ -10,20 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import (
-    ADMIN_CANARY,
-    DJANGO,
-    KEY_CANARY,
-    POSTGRES_CANARY,
-    ROOT,
-    SECRET_CANARIES,
-    Production,
-    count_in_image,
-    sh,
-    submit,
-    until,
-)
-from test_django import log_in
+from containers import count_in_image
+from pages import log_in
+from projects import ADMIN_CANARY, KEY_CANARY, POSTGRES_CANARY, SECRET_CANARIES, Production
+from shell import sh, until
 
 
 def test_the_superuser_can_log_in_and_the_start_page_is_gone(shop):
@@ -135,7 +124,7 @@ def test_a_worker_does_not_inherit_the_superusers_password(site):
 
 def test_200_clients_open_no_more_connections_than_workers_times_threads(shop):
     with requests.Session() as browser:
-        submit(browser, f"{shop.url}/admin/", {"username": "appname_admin", "password": ADMIN_CANARY})
+        log_in(shop.url, ADMIN_CANARY, browser=browser)
         # With this cookie, every request queries the database for the user.
         session = browser.cookies.get_dict()
 
@@ -300,9 +289,7 @@ def test_a_superuser_logs_in_over_tls_with_secure_cookies(secure):
     with requests.Session() as browser:
         # trust_env=False: Otherwise REQUESTS_CA_BUNDLE overrides `verify`.
         browser.verify, browser.trust_env = root, False
-        fields = {"username": "appname_admin", "password": ADMIN_CANARY}
-        page = submit(browser, f"https://localhost:{one.https_port}/admin/", fields)
-        assert "Site administration" in page.text
+        assert "Site administration" in log_in(f"https://localhost:{one.https_port}", ADMIN_CANARY, browser=browser)
         assert [cookie.secure for cookie in browser.cookies] == [True, True]
 
 
@@ -379,18 +366,6 @@ def test_postgres_sslmode_require_uses_tls_to_an_external_database(prod, externa
 
 
 # Unit tests of get_config
-
-
-@pytest.fixture
-def config(monkeypatch, tmp_path):
-    """Return the module config.py of the example, with a temporary folder for secrets and without the variable KEY."""
-    path = ROOT / DJANGO / "codesolid_demo/codesolid_demo/config.py"
-    spec = importlib.util.spec_from_file_location("config", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.SECRETS = tmp_path
-    monkeypatch.delenv("KEY", raising=False)
-    return module
 
 
 @pytest.mark.parametrize(

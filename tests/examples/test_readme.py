@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import DJANGO, ROOT, Clone, free_port, sh, until
+from projects import DJANGO, Clone
+from shell import ROOT, free_port, sh, until
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 

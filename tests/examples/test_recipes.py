@@ -10,11 +10,14 @@ import re
 
 import pytest
 import requests
-from conftest import DJANGO, ROOT, Production, Project, sh, submit, until
-from test_django import PASSWORD
+from pages import log_in, submit
+from projects import DJANGO, PASSWORD, Production, Project
+from shell import ROOT, sh, until
 
 README = " ".join((ROOT / DJANGO / "README.md").read_text().split())
 
+# The name with which the superuser of USER logs in.
+EMAIL = "your_email@example.com"
 # With this manager, init.py must not call create_superuser with positional arguments.
 USER = """\
 from django.contrib.auth.models import AbstractUser, BaseUserManager
@@ -120,12 +123,12 @@ def mine(tmp_path_factory):
     one.remove()
 
 
-def log_in(url, password, email="your_email@example.com"):
-    """Log in to the admin with an e-mail address. Return the browser session."""
-    browser = requests.Session()
-    submit(browser, f"{url}/admin/login/", {"username": email, "password": password})
-    assert "Site administration" in browser.get(f"{url}/admin/", timeout=5).text
-    return browser
+def add_product(url, password, name, **files):
+    """Log in to the admin, add a product with the name and the files, and check that it is on the page."""
+    with requests.Session() as browser:
+        assert "Site administration" in log_in(url, password, EMAIL, browser)
+        submit(browser, f"{url}/admin/news/product/add/", {"name": name}, files)
+    assert name in requests.get(url, timeout=5).text
 
 
 def test_rename_sh_renames_the_package_the_container_and_both_projects(mine):
@@ -148,7 +151,7 @@ def test_your_own_user_model_gets_the_superuser_after_make_clean_up(mine):
     mine.sh("make up", ok=False)
     assert "InconsistentMigrationHistory" in mine.sh("docker compose logs frontend")
     mine.sh(typed("make clean up"))
-    log_in(mine.url, PASSWORD)
+    assert "Site administration" in log_in(mine.url, PASSWORD, EMAIL)
     # The superuser's password must not be in another column.
     assert mine.sql("select email, name from people_user") == "your_email@example.com|"
 
@@ -179,8 +182,7 @@ def test_an_app_with_a_model_a_template_and_a_style_sheet_shows_its_page(mine):
     assert "All products" in page and 'href="/static/style.css"' in page
     assert "teal" in requests.get(f"{mine.url}/static/style.css", timeout=5).text
     assert "black" in requests.get(f"{mine.url}/static/print.css", timeout=5).text
-    submit(log_in(mine.url, PASSWORD), f"{mine.url}/admin/news/product/add/", {"name": "A green chair"})
-    assert "A green chair" in requests.get(mine.url, timeout=5).text
+    add_product(mine.url, PASSWORD, "A green chair")
 
 
 def test_make_lock_adds_a_package_and_psycopg_3_and_make_manage_uses_them_before_make_up(mine):
@@ -216,15 +218,14 @@ def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_
     def try_it():
         browser = requests.Session()
         browser.headers = {"Host": "name.app.github.dev", "Origin": "https://name.app.github.dev"}
-        fields = {"username": "your_email@example.com", "password": PASSWORD}
-        return submit(browser, f"{mine.url}/admin/login/?next=/admin/", fields)
+        return log_in(mine.url, PASSWORD, EMAIL, browser)
 
     mine.add(mine.settings, typed('ALLOWED_HOSTS = ["localhost", ".app.github.dev"]').replace("[", '["127.0.0.1", '))
     mine.sh("make up")
-    assert "CSRF verification failed" in try_it().text
+    assert "CSRF verification failed" in try_it()
     mine.add(mine.settings, typed('CSRF_TRUSTED_ORIGINS = ["https://*.app.github.dev"]'))
     mine.sh("make up")
-    assert "Site administration" in try_it().text
+    assert "Site administration" in try_it()
 
 
 def test_an_upload_is_on_the_page_and_stays_when_the_container_is_replaced(mine):
@@ -238,18 +239,11 @@ def test_an_upload_is_on_the_page_and_stays_when_the_container_is_replaced(mine)
     mine.add(mine.code / "news/models.py", "    picture = models.FileField(blank=True)")
     mine.sh("make manage ARGS=makemigrations")
     mine.sh("make up")
-    upload(mine.url, PASSWORD)
+    add_product(mine.url, PASSWORD, "A red chair", picture=("chair.gif", GIF, "image/gif"))
     mine.sh("make down")
     mine.sh("make up")
     assert requests.get(f"{mine.url}/media/chair.gif", timeout=5).content == GIF
     assert 'src="/media/chair.gif"' in requests.get(mine.url, timeout=5).text
-
-
-def upload(url, password):
-    """Add a product with a picture in the admin."""
-    fields, files = {"name": "A red chair"}, {"picture": ("chair.gif", GIF, "image/gif")}
-    submit(log_in(url, password), f"{url}/admin/news/product/add/", fields, files)
-    assert "A red chair" in requests.get(url, timeout=5).text
 
 
 def test_make_up_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
@@ -308,7 +302,8 @@ def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and
     shown = prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"')
     assert shown == "hello visitors 4 a secret word"
     until(lambda: "42" in prod.sh("docker compose logs --no-log-prefix worker").split(), 30)
-    upload(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text())
+    password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
+    add_product(prod.url, password, "A red chair", picture=("chair.gif", GIF, "image/gif"))
     page = requests.get(prod.url, timeout=5).text
     assert "hello visitors" in page and re.search(r'href="/static/style\.[0-9a-f]{12}\.css"', page)
     assert "black" in requests.get(f"{prod.url}/static/print.css", timeout=5).text
@@ -349,4 +344,4 @@ def test_a_backup_brings_the_destroyed_shop_back(mine):
     assert f"Restored {folder}" in prod.sh(f"make restore BACKUP={folder}")
     assert "A red chair" in requests.get(prod.url, timeout=5).text
     assert requests.get(f"{prod.url}/media/chair.gif", timeout=5).content == GIF
-    log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text())
+    assert "Site administration" in log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL)

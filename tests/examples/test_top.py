@@ -2,11 +2,13 @@
 
 import os
 import re
+import socket
 import stat
-import subprocess
 
 import requests
-from conftest import ROOT, Clone, answers, copy, sh, until
+from pages import answers
+from projects import Clone, copy
+from shell import ROOT, sh, until
 
 
 def test_make_up_in_a_fresh_clone_starts_all_examples_and_prints_their_addresses(clone, tmp_path):
@@ -95,12 +97,8 @@ def test_doctor_reports_no_problem_if_everything_works(clone):
 
 def test_doctor_names_a_port_that_is_in_use(clone):
     port = clone.ports[2]
-    with subprocess.Popen(["python3", "-m", "http.server", "--bind", "127.0.0.1", str(port)], stderr=subprocess.DEVNULL) as web:
-        try:
-            sh(f"curl -s -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:{port}")
-            printed = clone.make("doctor", ok=False)
-        finally:
-            web.terminate()
+    with socket.create_server(("127.0.0.1", port)):
+        printed = clone.make("doctor", ok=False)
     assert re.search(rf"{port}.*taken", printed)
 
 

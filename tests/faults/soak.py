@@ -12,8 +12,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from conftest import ADMIN_CANARY, Production, answers, kill, sh, until, workers
+from containers import workers
 from load import Load
+from pages import answers
+from projects import ADMIN_CANARY, Production
+from shell import kill, sh, until
 
 
 def processes(project, service):

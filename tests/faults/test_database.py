@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, answers, figure, kill, sh, until
+from figures import figure
 from load import Load
-from test_django import PASSWORD, log_in
+from pages import answers, log_in
+from projects import ADMIN_CANARY, PASSWORD
+from shell import kill, sh, until
 
 
 def pause(site):

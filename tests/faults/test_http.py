@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import answers, figure
+from figures import figure
+from pages import answers
 
 
 def talk(shop, data, limit=10):

@@ -6,11 +6,11 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import DJANGO, ROOT, sh
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_django import log_in
-from test_production import config  # noqa: F401
+from pages import log_in
+from projects import DJANGO
+from shell import ROOT, sh
 
 IMAGE = "python:3.14-slim-trixie"
 READ = "import json, os, sys; json.dump({key: value for key, value in os.environ.items() if key.startswith('K_')}, sys.stdout)"
@@ -25,7 +25,7 @@ ANY = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs
 @example("\N{BYTE ORDER MARK}word")
 @example("\x85\u2028")
 @example("x" * 100_000)
-def test_every_value_in_a_secret_file_is_read_unchanged(config, value):  # noqa: F811
+def test_every_value_in_a_secret_file_is_read_unchanged(config, value):
     # ANY has no CR, because a CR at the end of a value looks like part of a Windows line ending.
     (config.SECRETS / "KEY").write_bytes(value.encode() + b"\r\n")
     assert config.get_config("KEY") == value

@@ -5,8 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import ADMIN_CANARY, answers, exit_code, figure, kill, sh, until, workers
+from containers import exit_code, workers
+from figures import figure
 from load import Load
+from pages import answers
+from projects import ADMIN_CANARY
+from shell import kill, sh, until
 
 pytestmark = pytest.mark.alone
 

@@ -5,11 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ADMIN_CANARY, Production, answers, figure, kill, sh, until
 from engine import network
 from engine.daemon import answers as engine_answers
-from engine.test_engine import CADDY, ENGINE, POSTGRES, SLIM, bare, kill_engine, private, processes
-from test_django import log_in
+from figures import figure
+from pages import answers, log_in
+from private_engine import CADDY, ENGINE, POSTGRES, SLIM, bare, kill_engine, private, processes
+from projects import ADMIN_CANARY, Production
+from shell import kill, sh, until
 
 
 def begin(project, target):

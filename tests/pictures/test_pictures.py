@@ -12,9 +12,9 @@ import subprocess
 import termios
 
 import pytest
-from conftest import ADMIN_CANARY, ROOT, answers, sh, until
-from test_django import START_PAGE
-from test_flask import FOLDERS
+from pages import START_PAGE, answers
+from projects import ADMIN_CANARY, FLASK
+from shell import ROOT, sh, until
 
 IMAGES = ROOT / ".github/images"
 # On a slow network, building the image takes longer than the default timeout.
@@ -41,7 +41,7 @@ def keep(picture):
 # The pages
 
 
-@pytest.mark.parametrize(("folder", "picture"), [(FOLDERS[0], "flask.png"), (FOLDERS[1], "alpine.png")])
+@pytest.mark.parametrize(("folder", "picture"), [(FLASK[0], "flask.png"), (FLASK[1], "alpine.png")])
 def test_a_browser_shows_the_flask_page_without_errors(draw, folder, picture, name, port):
     sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=ROOT / folder)
     until(lambda: answers(f"http://127.0.0.1:{port}"), 20)

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import sh, until
-from engine.test_engine import ENGINE, bare, kill_engine, private, traces
+from private_engine import ENGINE, bare, kill_engine, private, traces
+from shell import sh, until
 
 pytestmark = [pytest.mark.slow, private]
 

@@ -5,7 +5,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,15 +13,18 @@ import engine.daemon
 import engine.places
 import pytest
 import requests
-from conftest import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, ROOT, SECRET_CANARIES, copy, figure, free_port, sh, until
+from figures import figure
 from load import Load
+from pages import answers
+from private_engine import ENGINE, PRIVATE_ENGINE
+from projects import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, SECRET_CANARIES, copy
+from shell import ROOT, free_port, sh, until
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.skipif(
-        not os.environ.get("DOCKER_HOST", "").startswith("unix:///run/docker-examples-"),
-        reason="needs three private engines, which only start on a Debian without another Docker Engine",
+        not PRIVATE_ENGINE, reason="needs three private engines, which only start on a Debian without another Docker Engine"
     ),
 ]
 HERE = Path(__file__).resolve().parent
@@ -75,7 +77,7 @@ class Cluster:
     def start_nodes(self):
         """Start the nodes that aren't running."""
         environment = {key: value for key, value in os.environ.items() if key != "DOCKER_HOST"}
-        start = [sys.executable, "-B", "-m", "engine", "start", "--nodes", str(len(NODES)), str(HERE)]
+        start = [*ENGINE, "start", "--nodes", str(len(NODES)), str(HERE)]
         subprocess.run(start, cwd=ROOT / "tests", env=environment, check=True, stdout=subprocess.DEVNULL, timeout=200)
 
     @staticmethod
@@ -109,10 +111,7 @@ class Cluster:
 
     def answers(self, number):
         """Return whether the log-in page answers on a node."""
-        try:
-            return requests.get(f"{self.url(number)}/admin/login/", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
+        return answers(f"{self.url(number)}/admin/login/")
 
     def url(self, number):
         """Return the URL of a node."""

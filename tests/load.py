@@ -1,9 +1,8 @@
-"""Writes to the admin from several clients, and remembers which writes were acknowledged. The fault tests and soak.py use it.
+"""Writes to the admin from several clients, and remembers which writes were acknowledged. The tests of faults/ and swarm/ use it.
 
 Each write adds a group: Django reads the session, and writes a row and a log entry. Only a 302 acknowledges the write.
 """
 
-import re
 import threading
 import time
 import uuid
@@ -11,7 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
-from conftest import submit
+from pages import csrf_token, log_in
 
 
 class Load:
@@ -25,9 +24,8 @@ class Load:
         self.name = uuid.uuid4().hex
         self.reasons = Counter()  # the answers to the failed writes
         with requests.Session() as browser:
-            submit(browser, f"{url}/admin/", {"username": "appname_admin", "password": password}, limit=10)
-            form = browser.get(f"{url}/admin/auth/group/add/", timeout=10)
-            self.token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)[1]
+            log_in(url, password, browser=browser, limit=10)
+            self.token = csrf_token(browser.get(f"{url}/admin/auth/group/add/", timeout=10).text)
             self.cookies = browser.cookies.get_dict()
 
     def write(self, name, timeout=30):
