@@ -8,7 +8,6 @@ import uuid
 import pytest
 from figures import FIGURES
 from pages import ROUTES
-from private_engine import PRIVATE_ENGINE
 from projects import DJANGO, FLASK, USED_IMAGES, Clone, Production, Project
 from shell import ROOT, free_port, sh
 
@@ -62,7 +61,7 @@ def pytest_collection_modifyitems(items):
         if shared:
             item.add_marker(pytest.mark.xdist_group(shared))
     # The longest tests start first, so that no worker has to wait for them at the end.
-    items.sort(key=lambda item: not {"reader", "mine", "postgres_17"} & set(item.fixturenames))
+    items.sort(key=lambda item: not {"reader", "mine"} & set(item.fixturenames))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,19 +85,6 @@ def name():
     # ok=None: Docker may already be removing a container that was started with --rm.
     sh(f"docker ps -aq --filter name={word} | xargs -r docker rm -f -v", ok=None)
     USED_IMAGES.append(f"{word}*")
-
-
-@pytest.fixture(scope="session")
-def postgres_17(tmp_path_factory):
-    """Return the name of the PostgreSQL 17 image, for tests with data of an older version.
-
-    With the private engine, build a stand-in for the image first.
-    """
-    folder = tmp_path_factory.mktemp("postgres-17")
-    (folder / "Dockerfile").write_text("FROM postgres:17\n")
-    if PRIVATE_ENGINE:
-        sh(f"python3 -B -m engine start '{folder}'", cwd=ROOT / "tests")
-    return "postgres:17"
 
 
 @pytest.fixture(scope="session")

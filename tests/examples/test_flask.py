@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
 import socket
+import subprocess
 
 import pytest
 import requests
 from containers import exit_code
-from pages import PAGE, answers, wait_for
+from pages import PAGE, answers, page, wait_for
 from projects import FLASK, copy
 from shell import ROOT, at_a_terminal, sh, until
 
@@ -115,6 +117,33 @@ def test_templates_static_files_and_modules_work_in_the_image_even_with_umask_07
     assert "teal" in requests.get(f"http://127.0.0.1:{port}/static/style.css", timeout=5).text
 
 
+def test_make_watch_serves_the_file_that_you_edit_also_after_a_syntax_error_until_ctrl_c(folder, name, port, tmp_path):
+    mine, url = copy(folder, tmp_path / "mine"), f"http://127.0.0.1:{port}"
+    # With umask 077, only the owner can read the files. make gets your user ID from `id`.
+    sh("chmod -R go= .", cwd=mine)
+    if os.geteuid() == 0:
+        (tmp_path / "id").write_text("#!/bin/sh\necho 1234\n")
+        sh(f"chmod 755 '{tmp_path}/id' && chown -R 1234 '{mine}'")
+    source = mine / "flaskapp.py"
+    original = source.read_text()
+    with subprocess.Popen(
+        ["make", "watch", f"CONTAINER={name}", f"PORT={port}", f"IMAGE={name}"], cwd=mine, start_new_session=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as make:  # fmt: skip
+        until(lambda: PAGE in page(url), 60)
+        source.write_text(original.replace("Awesome", "Edited"))
+        until(lambda: "Edited" in page(url), 20)
+        source.write_text(f"{original}\n)\n")
+        until(lambda: "SyntaxError" in page(url), 20)
+        source.write_text(original.replace("Awesome", "Mended"))
+        until(lambda: "Mended" in page(url), 20)
+        os.killpg(make.pid, signal.SIGINT)
+        printed = make.communicate(timeout=20)[0]
+    assert f"Open http://localhost:{port}" in printed and "unmatched" in printed
+    assert sh(f"docker ps -aq --filter name={name}") == ""
+    assert not list(mine.rglob("__pycache__"))
+
+
 def test_make_run_names_the_port_that_is_in_use_and_leaves_no_container(place, name, port):
     with socket.create_server(("127.0.0.1", port)):
         said = sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=place, ok=False)
@@ -152,7 +181,7 @@ def test_make_browse_opens_the_page(place, port):
 
 def test_make_without_a_target_lists_every_target(place):
     printed = sh("make", cwd=place)
-    for target in ("build", "run", "connect", "browse", "kill", "logs", "production", "lock"):
+    for target in ("build", "run", "watch", "connect", "browse", "kill", "logs", "production", "lock"):
         assert f"make {target}\t" in printed
 
 

@@ -222,6 +222,12 @@ def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(
     assert "error: DJANGO_ALLOWED_HOSTS holds https://www.example.org, which is not a host name" in said
     assert prod.sh("docker compose ps -aq") == ""
     prod.set(DJANGO_ALLOWED_HOSTS="localhost")
+    # Django's deployment check warns of this key.
+    prod.secret("DJANGO_SECRET_KEY").write_text("short")
+    said = prod.sh("make up", ok=False)
+    assert "error: System check identified some issues" in said and "security.W009" in said and "Traceback" not in said
+    assert prod.sh("docker compose ps -aq") == ""
+    prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY)
     for setting, named in {
         "DJANGO_ALLOWED_HOSTS=localhost:8080": "DJANGO_ALLOWED_HOSTS holds localhost:8080",
         "DJANGO_ALLOWED_HOSTS='localhost'": "DJANGO_ALLOWED_HOSTS holds 'localhost'",
@@ -313,9 +319,9 @@ def test_the_certificates_survive_make_down(secure):
 def test_manage_py_check_deploy_reports_nothing(secure):
     one, _ = secure
     one.sh("docker compose exec -T frontend python manage.py check --deploy --fail-level WARNING")
-    plain = "docker compose exec -T -e SITE_ADDRESS=http:// frontend python manage.py check --deploy --fail-level WARNING"
     # Check that the command finds a problem where there is one.
-    assert "security.W" in one.sh(plain, ok=False)
+    debug = "docker compose exec -T -e LIFECYCLE=dev frontend python manage.py check --deploy --fail-level WARNING"
+    assert "security.W018" in one.sh(debug, ok=False)
 
 
 # An external database
@@ -370,9 +376,10 @@ def test_postgres_sslmode_require_uses_tls_to_an_external_database(prod, externa
 
 @pytest.mark.parametrize(
     ("content", "value"),
-    [(b"word", "word"), (b"word\r\nsecond line\n", "word"), (b" p$w 'd\" #@:/\\ \n", " p$w 'd\" #@:/\\ "), ("ü€".encode(), "ü€")],
-)
-def test_get_config_returns_the_first_line_of_a_secret_unchanged(config, content, value):
+    [(b"word", "word"), (b"word\r\nsecond line\r\n", "word\nsecond line"), (b" p$w 'd\" #@:/\\ \n", " p$w 'd\" #@:/\\ "), (b"a\n\n", "a\n"),
+     ("ü€".encode(), "ü€")],
+)  # fmt: skip
+def test_get_config_returns_a_secret_whole_without_its_last_line_break(config, content, value):
     (config.SECRETS / "KEY").write_bytes(content)
     assert config.get_config("KEY") == value
 
@@ -386,6 +393,19 @@ def test_get_config_names_a_missing_or_empty_key_and_where_to_set_it(config, mon
             monkeypatch.setenv("KEY", "")
         with pytest.raises(KeyError, match=r"KEY is missing or empty.*secrets/secrets.txt.*production/.env"):
             config.get_config("KEY")
+
+
+def test_get_config_returns_the_default_of_its_caller_for_a_missing_or_empty_key(config, monkeypatch):
+    for default in ("", "a word", None):
+        assert config.get_config("KEY", default) == default
+    monkeypatch.setenv("KEY", "")
+    assert config.get_config("KEY", "a word") == "a word"
+    # While the image is built, too.
+    monkeypatch.setenv("DJANGO_BUILD", "1")
+    assert config.get_config("KEY", "") == ""
+    assert config.get_config("KEY") == "KEY is not in env.example"
+    monkeypatch.setenv("KEY", "another word")
+    assert config.get_config("KEY", "a word") == "another word"
 
 
 def test_get_config_prefers_the_environment(config, monkeypatch):

@@ -37,7 +37,7 @@ def in_the_way():
     for project in (DJANGO, "django-production", "shop"):
         label = f"--filter label=com.docker.compose.project={project}"
         found += sh(f"docker ps -aq {label}; docker volume ls -q {label}; docker image ls -q {project}-frontend").split()
-    found += sh("docker image ls -q flask-example; docker image ls -q python-with-our-ca").split()
+    found += sh("docker image ls -q flask-example").split()
     for port in (80, 443, 5432, 5435, 8081, 8082, 8083, 8084, 8090, 8095):
         with socket.socket() as probe:
             found += [port] if probe.connect_ex(("127.0.0.1", port)) == 0 else []
@@ -50,8 +50,6 @@ class Reader:
     def __init__(self, base):
         """Create the clone in the folder `base`. If a name or port of the READMEs is in use, replace all of them."""
         self.clone = Clone(base)
-        # One block adds ca.crt to a base image. Behind a proxy with its own CA, the build fails without that CA.
-        shutil.copy(os.environ.get("SSL_CERT_FILE") or requests.certs.where(), self.clone.folder / "ca.crt")
         self.words, self.environment = {}, dict(os.environ)
         if not in_the_way():
             self.clone.suffix, self.clone.variables = "", ""
@@ -59,7 +57,6 @@ class Reader:
         suffix, (flask, alpine, django, database), port = self.clone.suffix, self.clone.ports, free_port()
         self.words = {
             r"(?<![\w/-])(?<!= )(flask-example|flask|flask-alpine|django)(?=[: ]|$)": rf"\1{suffix}",
-            "python-with-our-ca": f"python-with-our-ca{suffix}",
             rf"{DJANGO}(?=-frontend)": rf"{DJANGO}{suffix}",
             r"(?<=-p )80(?=:)|(?<=PORT=)(8090|8095)": f"{port}",
             r"(?<=DB_PORT=)5435": f"{database}",
@@ -115,7 +112,6 @@ class Reader:
         sh("cd ../shop/shop && make clean", cwd=self.clone.folder, env=self.environment, ok=None)
         sh(f"echo yes | make -C {DJANGO}/production clean", cwd=self.clone.folder, stdin=None)
         self.clone.make("clean")
-        sh(f"docker image rm {self.own('python-with-our-ca')}", ok=None)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ folder production/, save a backup, destroy the data and restore it.
 The tests build on each other, in the order of the README. `typed` checks that the README shows what a test types.
 """
 
+import ast
 import base64
 import os
 import re
@@ -66,6 +67,25 @@ TEMPLATE = """\
 """
 # The smallest GIF.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
+
+# Added to settings.py before the shop is deployed. int() parses a setting at import, and Django parses TIME_ZONE.
+SETTINGS = """
+TIME_ZONE = get_config("TIME_ZONE")
+LIMIT = int(get_config("LIMIT"))
+PRICE = get_config("PRICE", "free")
+MAIL_KEY = get_config("MAIL_KEY", "")
+NOTE = get_config("NOTE", "")
+MODE = "open" if DEBUG else "closed"
+LOGGING = {"version": 1, "handlers": {"mine": {"class": "logging.StreamHandler"}}, "root": {"handlers": ["mine"]}}
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"file_permissions_mode": 0o644}
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+"""
+# A key in PEM format has several lines.
+PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n"
 
 # A command of manage.py that prints a word and doesn't end.
 FOREVER = "shell -c 'print(40 + 2, flush=True); import time; time.sleep(9999)'"
@@ -270,13 +290,14 @@ def browse(container, url, tools):
 
 def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and_asgi(mine, tools):
     before = [mine.container(service)["Id"] for service in mine.names]
-    # While the image is built, there are no settings, but int() must work.
-    mine.add(mine.settings, 'LIMIT = int(get_config("LIMIT"))', 'MAIL_KEY = get_config("MAIL_KEY")')
-    mine.add(mine.secrets, "LIMIT=1", "MAIL_KEY=another word")
+    # While the image is built, Django reads these settings from env.example. There is no secret yet.
+    mine.add(mine.settings, SETTINGS)
+    mine.add(mine.secrets, "TIME_ZONE=Europe/Berlin", "LIMIT=1", "MAIL_KEY=another word")
+    mine.add(mine.folder / "production/env.example", "TIME_ZONE='Europe/Berlin'  # a comment", "LIMIT=2", "PRICE='$5 # and\nmore'")
     prod = mine.deploy(GREETING="hello visitors", LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
-    prod.secret("MAIL_KEY").write_text("a secret word")
+    prod.secret("MAIL_KEY").write_text(PEM)
     prod.sh("make secrets")
-    compose, settings = prod.folder / "docker-compose.yaml", prod.folder / "settings_production.py"
+    compose, settings = prod.folder / "docker-compose.yaml", mine.code / "shop/settings_production.py"
     mine.change(compose, "secrets: [DJANGO_SECRET_KEY, ", "secrets: [MAIL_KEY, DJANGO_SECRET_KEY, ")
     mine.add(compose, "  MAIL_KEY: {file: secrets/MAIL_KEY}")
     # A worker and ASGI, as the README of production/ says.
@@ -298,9 +319,17 @@ def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and
     # The tests of the folder work with a user model that has no field `username`, too.
     assert "Ran 2 tests" in prod.sh("make check")
     prod.sh("make up")
-    code = "from django.conf import settings as s; print(s.GREETING, s.LIMIT + 1, s.MAIL_KEY)"
-    shown = prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"')
-    assert shown == "hello visitors 4 a secret word"
+    code = "from django.conf import settings as s; print([s.GREETING, s.TIME_ZONE, s.LIMIT, s.PRICE, s.MAIL_KEY, s.MODE, s.NOTE])"
+    shell = f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"'
+    values = ["hello visitors", "Europe/Berlin", 3, "$5 # and\nmore", PEM.rstrip("\n"), "closed", ""]
+    assert ast.literal_eval(prod.sh(shell)) == values
+    # Production keeps the LOGGING of settings.py, and replaces one entry of STORAGES.
+    code = "from django.conf import settings as s; print([list(s.LOGGING['handlers']), s.STORAGES])"
+    handlers, storages = ast.literal_eval(prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"'))
+    assert handlers == ["mine"] and storages["default"]["OPTIONS"] == {"file_permissions_mode": 0o644}
+    assert storages["staticfiles"]["BACKEND"].endswith(".ManifestStaticFilesStorage")
+    development = 'docker compose run --rm -T --no-deps -v "$PWD/shop:/app" frontend'
+    assert ast.literal_eval(mine.sh(shell.replace("docker compose exec -T frontend", development)))[-2:] == ["open", ""]
     until(lambda: "42" in prod.sh("docker compose logs --no-log-prefix worker").split(), 30)
     password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
     add_product(prod.url, password, "A red chair", picture=("chair.gif", GIF, "image/gif"))

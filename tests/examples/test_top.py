@@ -38,7 +38,7 @@ def test_make_up_in_a_fresh_clone_starts_all_examples_and_prints_their_addresses
     clone.make("down")
     assert sh(f"docker ps -aq --filter name={clone.suffix}") == ""
     data = clone.folder / f"03-docker-compose-django/data{clone.suffix}"
-    assert (data / "postgres/pgdata").is_dir()
+    assert (data / "postgres/data/pgdata").is_dir()
     clone.make("clean")
     assert not data.exists()
     assert sh(f"docker image ls -q --filter reference='*{clone.suffix}*'") == ""
@@ -73,7 +73,7 @@ def test_make_secrets_creates_random_passwords_that_only_the_owner_can_read(clon
 def test_git_ignores_the_secrets_and_the_data():
     for path in (
         "secrets/secrets.txt",
-        "03-docker-compose-django/data/postgres/pgdata/PG_VERSION",
+        "03-docker-compose-django/data/postgres/data/pgdata/PG_VERSION",
         "03-docker-compose-django/data2/x",
     ):
         assert sh(f"git check-ignore {path}") == path
