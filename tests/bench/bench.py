@@ -1,8 +1,8 @@
 """Compare the examples with the tutorial and the usual alternative. `make bench` runs it. Usage: bench.py [ROUNDS].
 
 In each round the variants take turns, so a slow moment of the machine doesn't affect only one of them. Prints a table of medians
-with the minimum and maximum, and writes results.json next to this file. The names of all images, containers and networks begin
-with bench-. They are removed at the end.
+with the minimum and maximum, and writes results.json next to this file: the values of each variant, by the keys of MEASURES.
+The names of all images, containers and networks begin with bench-. They are removed at the end.
 
 The variants are tutorial, gunicorn (the usual alternative), runserver (the same for development), dev and prod (the examples,
 prod without its proxy), proxy (production behind its proxy), and floor (the shortest possible start).
@@ -38,12 +38,33 @@ ROOT = BENCH.parent.parent
 FLASK, ALPINE, DJANGO = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine", ROOT / "03-docker-compose-django"
 SWARM = ROOT / "tests/swarm"
 BASE = "python:3.14-slim-trixie"
-TITLES = {"flask": "Flask", "alpine": "Flask on Alpine"}
+TITLES = {"flask": "Flask", "django": "Django", "alpine": "Flask on Alpine"}
+PROXIED, IN_FLIGHT = "Django /admin/login/ behind a proxy, replicas", "docker stop, 5 s request in flight"
+# The measures. Each one has a key in results.json, and a title and a unit in the printed table.
+MEASURES = {
+    **{f"{name}_from_nothing": (f"make up from nothing: {title}", "s") for name, title in TITLES.items()},
+    "flask_requests": ("Flask", "requests/s"),
+    "django_login_requests": ("Django /admin/login/", "requests/s"),
+    "django_admin_requests": ("Django /admin/ after log-in", "requests/s"),
+    **{f"replicas_{n}_sharing": (f"{PROXIED}: {n}, sharing {os.cpu_count()} cores", "requests/s") for n in (1, 2, 4)},
+    **{f"replicas_{n}_limited": (f"{PROXIED}: {n}, 0.25 CPU each", "requests/s") for n in (4, 2, 1)},
+    "django_first_start": ("empty database to the first 200", "s"),
+    "django_start": ("database there, to the first 200", "s"),
+    "django_down": ("docker compose down", "s"),
+    "django_memory": ("memory of the whole stack", "MiB"),
+    **{f"{name}_stop": (f"docker stop, {title}", "s") for name, title in TITLES.items()},
+    **{f"{name}_exit_code": (f"docker stop, {title}", "exit code") for name, title in TITLES.items()},
+    "flask_rebuild": ("edit of flaskapp.py to the new image", "s"),
+    **{f"{name}_stop_in_flight": (f"{IN_FLIGHT}, {title}", "s") for name, title in TITLES.items()},
+    **{f"{name}_answer_in_flight": (f"{IN_FLIGHT}, {title}", "answer") for name, title in TITLES.items()},
+    **{f"{name}_exit_code_in_flight": (f"{IN_FLIGHT}, {title}", "exit code") for name, title in TITLES.items()},
+    "flask_added": ("added to the base: Flask", "MB"),
+    "django_added": ("added to the base: Django", "MB"),
+}
 OTHERS = ("tutorial", "gunicorn")
 LOAD = "-t 2 -c 16 -d 3s"  # wrk: two threads, sixteen connections, three seconds
 TURNS = 4  # how often a round measures the requests per second of a page
 QUIET = {"shell": True, "capture_output": True, "text": True}
-MEMORY = "memory of the whole stack, MiB"
 MIB = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}  # the units of `docker stats`
 # All variants of Django get production's settings, changed to plain HTTP and to the host names that the load uses.
 EXAMPLE = dict(re.findall(r"^(\w+)=(.*)", (DJANGO / "production/env.example").read_text(), re.MULTILINE))
@@ -194,21 +215,21 @@ class Stack:
     def starts(self):
         """Yield (measure, variant, value) for two starts and two stops. Keep the data, remove the containers."""
         self.empty()
-        for data in ("empty database to", "database there, to"):
-            yield f"{data} the first 200, s", self.kind, self.up()
-            yield "docker compose down, s", self.kind, self.down()
+        for measure in ("django_first_start", "django_start"):
+            yield measure, self.kind, self.up()
+            yield "django_down", self.kind, self.down()
 
     def stop_and_memory(self):
         """Yield (measure, variant, value) for a stop of Django and the memory. Keep the data, remove the containers."""
         self.up()
-        taken, code = stop(self.frontend)
-        yield f"docker stop, Django, s (exit code {code})", self.kind, taken
+        for what, value in stop(self.frontend).items():
+            yield f"django_{what}", self.kind, value
         if self.kind != "tutorial":
             self.up()
-            yield MEMORY, self.kind, self.memory(self.frontend, 8000)
+            yield "django_memory", self.kind, self.memory(self.frontend, 8000)
         if self.kind == "prod":
             self.compose("up -d")
-            yield MEMORY, "proxy", self.memory("bench-prod-proxy-1", 80)
+            yield "django_memory", "proxy", self.memory("bench-prod-proxy-1", 80)
         self.down()
 
 
@@ -227,7 +248,7 @@ def projects(stacks):
 
 
 def from_nothing(folder):
-    """Yield (measure, dev, seconds) from `make up` to each page, in a new clone with an empty cache and without Docker.
+    """Yield (measure, "dev", seconds) from `make up` to each page, in a new clone with an empty cache and without Docker.
 
     Only where the private engine can run. The new engine is a second one, and is removed at the end.
     """
@@ -238,7 +259,7 @@ def from_nothing(folder):
     environment = {key: value for key, value in os.environ.items() if key not in ("DOCKER_HOST", "DOCKER_CONFIG")}
     environment["XDG_CACHE_HOME"] = f"{folder}/cache"
     run = {"cwd": folder / "clone", "env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    pages = {"Flask": "FLASK_PORT=18861", "Django": "DJANGO_PORT=18862", "Flask on Alpine": "ALPINE_PORT=18863"}
+    pages = {"flask": "FLASK_PORT=18861", "django": "DJANGO_PORT=18862", "alpine": "ALPINE_PORT=18863"}
     up = ["make", "up", "SUFFIX=-bench", "DB_PORT=18864", *pages.values()]
     try:
         with subprocess.Popen(up, stderr=subprocess.DEVNULL, **run) as started, ThreadPoolExecutor() as pool:
@@ -247,7 +268,7 @@ def from_nothing(folder):
                 for page, port in pages.items()
             }
             for page, wait in waits.items():
-                yield f"make up from nothing: {page}, s", "dev", wait.result()
+                yield f"{page}_from_nothing", "dev", wait.result()
         if started.returncode:
             raise subprocess.CalledProcessError(started.returncode, up)
     finally:
@@ -331,7 +352,7 @@ def flask_requests():
         for kind, url in urls.items():
             servers.enter_context(server(f"bench-flask-{kind}", url))
         for kind, url in list(urls.items()) * TURNS:
-            yield "Flask, requests/s", kind, measured(url)
+            yield "flask_requests", kind, measured(url)
 
 
 def django_requests(options):
@@ -348,8 +369,8 @@ def django_requests(options):
         cookies = {kind: log_in(f"bench-load-{kind}") for kind in urls}
         urls["proxy"], cookies["proxy"] = "http://bench-caddy/admin/", cookies["prod"]
         for variant, url in list(urls.items()) * TURNS:
-            yield "Django /admin/login/, requests/s", variant, measured(f"{url}login/")
-            yield "Django /admin/ after log-in, requests/s", variant, measured(url, cookies[variant])
+            yield "django_login_requests", variant, measured(f"{url}login/")
+            yield "django_admin_requests", variant, measured(url, cookies[variant])
 
 
 def healthy(container):
@@ -366,12 +387,7 @@ def replicas(options):
 
     The proxy is the one from tests/swarm. It finds the containers with Docker's DNS, as on a Swarm.
     """
-
-    def measure(number, each):
-        rate = measured("http://bench-proxy:8000/admin/login/")
-        return f"Django /admin/login/ behind a proxy, replicas: {number}, {each}, requests/s", "prod", rate
-
-    names = [f"bench-replica-{number}" for number in range(4)]
+    url, names = "http://bench-proxy:8000/admin/login/", [f"bench-replica-{number}" for number in range(4)]
     sh("docker run -d --name bench-proxy --network bench-load bench-proxy")
     try:
         running = 0
@@ -381,21 +397,21 @@ def replicas(options):
             for name in names[running:number]:
                 healthy(name)
             running = number
-            yield measure(number, f"sharing {os.cpu_count()} cores")
+            yield f"replicas_{number}_sharing", "prod", measured(url)
         sh(f"docker update --cpus 0.25 {' '.join(names)}")
         for number in (4, 2, 1):
             if number < running:
                 sh(f"docker rm -f {' '.join(names[number:running])}")
             running = number
-            yield measure(number, "0.25 CPU each")
+            yield f"replicas_{number}_limited", "prod", measured(url)
     finally:
         sh(f"docker rm -f bench-proxy {' '.join(names)}")
 
 
 def stop(container):
-    """Return the seconds that `docker stop` takes, and the container's exit code."""
+    """Stop a container. Return {"stop": the seconds that it takes, "exit_code": the container's exit code}."""
     taken = seconds(lambda: sh(f"docker stop {container}"))
-    return taken, sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {container}")
+    return {"stop": taken, "exit_code": int(sh(f"docker container inspect -f '{{{{.State.ExitCode}}}}' {container}"))}
 
 
 @contextlib.contextmanager
@@ -411,7 +427,10 @@ def flask(image, options=""):
 
 
 def stop_in_flight(container, port):
-    """Stop a container during a request. Return the seconds, the answer's status or "cut off", and the exit code."""
+    """Stop a container during a request. Return what `stop` returns, and "answer": the answer's status or "cut off".
+
+    The names end in "_in_flight".
+    """
 
     def ask():
         connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=30)
@@ -422,8 +441,8 @@ def stop_in_flight(container, port):
         answer = pool.submit(ask)
         # Give the server time to accept the request.
         time.sleep(1)
-        taken, code = stop(container)
-        return taken, "cut off" if answer.exception() else answer.result(), code
+        found = {**stop(container), "answer": "cut off" if answer.exception() else answer.result()}
+        return {f"{what}_in_flight": value for what, value in found.items()}
 
 
 def rebuild(kind, folder):
@@ -484,10 +503,12 @@ def rounds(number, folder):
 
     def keep(measure, variant, value):
         found.setdefault(measure, {}).setdefault(variant, []).append(value)
-        print(f"  {measure}: {variant}: {value:.2f}", file=sys.stderr, flush=True)
+        shown = f"{value:.2f}" if isinstance(value, float) else value
+        print(f"  {', '.join(MEASURES[measure])}: {variant}: {shown}", file=sys.stderr, flush=True)
 
-    def keep_in_flight(what, variant, taken, answer, code):
-        keep(f"docker stop, {what}, 5 s request in flight, s (answer: {answer}, exit code {code})", variant, taken)
+    def keep_stop(example, variant, values):
+        for what, value in values.items():
+            keep(f"{example}_{what}", variant, value)
 
     for measure in from_nothing(folder):
         keep(*measure)
@@ -503,36 +524,37 @@ def rounds(number, folder):
                 flask_requests(), django_requests(options), replicas(options), projects(stacks.values())
             ):
                 keep(*measure)
-            keep("empty database to the first 200, s", "floor", floor(folder))
+            keep("django_first_start", "floor", floor(folder))
             for name, kind in (*(("flask", kind) for kind in kinds), ("alpine", "dev"), ("alpine", "prod")):
                 with flask(f"bench-{name}-{kind}"):
-                    taken, code = stop("bench-stop")
-                keep(f"docker stop, {TITLES[name]}, s (exit code {code})", kind, taken)
+                    keep_stop(name, kind, stop("bench-stop"))
             for kind in (*OTHERS, "dev"):
                 rebuild(kind, folder) if turn == 0 else None
-                keep("edit of flaskapp.py to the new image, s", kind, rebuild(kind, folder))
+                keep("flask_rebuild", kind, rebuild(kind, folder))
         slow = folder / "flaskapp.py"
         slow.write_text((FLASK / "flaskapp.py").read_text() + SLOW_FLASK)
         for name, kind in (("flask", "tutorial"), ("flask", "gunicorn"), ("flask", "prod"), ("alpine", "prod")):
             place = "/home/myuser" if kind == "tutorial" else "/app"
             with flask(f"bench-{name}-{kind}", f"-v '{slow}:{place}/flaskapp.py:ro'") as port:
-                keep_in_flight(TITLES[name], kind, *stop_in_flight("bench-stop", port))
+                keep_stop(name, kind, stop_in_flight("bench-stop", port))
         stacks["prod"].up()
-        keep_in_flight("Django", "prod", *stop_in_flight(stacks["prod"].frontend, stacks["prod"].port))
+        keep_stop("django", "prod", stop_in_flight(stacks["prod"].frontend, stacks["prod"].port))
     finally:
         sh("docker rm -f -v bench-database bench-caddy; docker network rm bench-load")
         for stack in stacks.values():
             stack.empty()
             stack.compose("down --rmi local")
     for kind in kinds:
-        keep("MB added to the base: Flask", kind, added(f"bench-flask-{kind}"))
-        keep("MB added to the base: Django", kind, added(f"bench-django-{kind}"))
+        keep("flask_added", kind, added(f"bench-flask-{kind}"))
+        keep("django_added", kind, added(f"bench-django-{kind}"))
     return found
 
 
 def cell(values):
-    """Return a table cell with the median, the minimum and the maximum of the values."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else ""
+    """Return a table cell: the median, minimum and maximum of measured values, or the different exit codes or answers."""
+    if values and isinstance(values[0], float):
+        return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+    return ", ".join(sorted({str(value) for value in values or []}))
 
 
 def main():
@@ -546,7 +568,7 @@ def main():
             # Remove the images by name, not by id, because you may have given the same image another name.
             sh("docker image ls --format '{{.Repository}}:{{.Tag}}' 'bench-*' | xargs -r docker image rm")
     columns = ["tutorial", "gunicorn", "runserver", "dev", "prod", "proxy", "floor"]
-    rows = [[measure, *(cell(values.get(column)) for column in columns)] for measure, values in found.items()]
+    rows = [[", ".join(MEASURES[key]), *(cell(values.get(column)) for column in columns)] for key, values in found.items()]
     engine = sh("docker version -f '{{.Server.Version}}'")
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Docker Engine {engine}"
     print(f"{machine}, {number} rounds: median (minimum-maximum)\n")

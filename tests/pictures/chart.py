@@ -11,12 +11,12 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 PANELS = [
-    ("Start", "seconds, with an empty database; lower is better", "empty database to the first 200, s"),
-    ("Stop", "seconds for docker compose down; lower is better", "docker compose down, s"),
-    ("Rebuild after an edit", "seconds; lower is better", "edit of flaskapp.py to the new image, s"),
-    ("Image size", "MB added to Python's by Django; lower is better", "MB added to the base: Django"),
-    ("Flask", "requests a second; higher is better", "Flask, requests/s"),
-    ("Django, its log-in page", "requests a second; higher is better", "Django /admin/login/, requests/s"),
+    ("Start", "seconds, with an empty database; lower is better", "django_first_start"),
+    ("Stop", "seconds for docker compose down; lower is better", "django_down"),
+    ("Rebuild after an edit", "seconds; lower is better", "flask_rebuild"),
+    ("Image size", "MB added to Python's by Django; lower is better", "django_added"),
+    ("Flask", "requests a second; higher is better", "flask_requests"),
+    ("Django, its log-in page", "requests a second; higher is better", "django_login_requests"),
 ]
 VARIANTS = {
     "tutorial": ("tutorial", "#db6d28"),

@@ -107,14 +107,7 @@ def test_make_up_in_a_terminal_shows_the_addresses_and_no_password(draw, clone, 
 
 # The chart
 
-MEASURES = [
-    "empty database to the first 200, s",
-    "docker compose down, s",
-    "edit of flaskapp.py to the new image, s",
-    "MB added to the base: Django",
-    "Flask, requests/s",
-    "Django /admin/login/, requests/s",
-]
+MEASURES = "django_first_start django_down flask_rebuild django_added flask_requests django_login_requests".split()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
