@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -51,7 +52,28 @@ def copy(folder, into):
     return Path(shutil.copytree(ROOT / folder, Path(into) / folder, ignore=ignored))
 
 
-class Project:
+class ComposeProject:
+    """What Project and Production share: `folder`, `variables` for its commands, and the container of each service in `names`."""
+
+    def sh(self, command, **options):
+        """Run a shell command in the project's folder, with its names and ports as environment variables."""
+        return sh(command, cwd=self.folder, env={**os.environ, **self.variables}, **options)
+
+    def begin(self, command):
+        """Start a command like `sh`, but don't wait for it. Return the Popen; `stdout` has the whole output.
+
+        It has a process group of its own, which os.killpg stops as Ctrl-C does.
+        """
+        environment, pipes = {**os.environ, **self.variables}, {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        options = {"stdin": subprocess.DEVNULL, "text": True, "start_new_session": True, **pipes}
+        return subprocess.Popen(command.split(), cwd=self.folder, env=environment, **options)
+
+    def container(self, service):
+        """Return what `docker container inspect` says of a service's container."""
+        return json.loads(sh(f"docker container inspect {self.names[service]}"))[0]
+
+
+class Project(ComposeProject):
     """A copy of the Django folder with its own names, ports, secrets and data. Its path contains a space."""
 
     def __init__(self, base):
@@ -71,18 +93,10 @@ class Project:
             "DB_PORT": str(self.db_port),
         }
 
-    def sh(self, command, **options):
-        """Run a shell command in the project's folder, with its names and ports as environment variables."""
-        return sh(command, cwd=self.folder, env={**os.environ, **self.variables}, **options)
-
     def sql(self, query):
         """Run a query with psql. Return its output without headings."""
         inside = 'psql -qAt -U "$POSTGRES_USER" -d appname_db'
         return self.sh(f"docker compose exec -T backend sh -c '{inside}'", input=query, stdin=None)
-
-    def container(self, service):
-        """Return what `docker container inspect` says of a service's container."""
-        return json.loads(sh(f"docker container inspect {self.names[service]}"))[0]
 
     def remove(self):
         """Remove everything that belongs to the project, in whatever state a test left it."""
@@ -93,7 +107,7 @@ class Project:
             sh(f"docker run --rm -v '{self.folder}:/folder' postgres:18-trixie rm -rf /folder/data")
 
 
-class Production:
+class Production(ComposeProject):
     """A copy of the Django folder, for its folder production/, with its own name, ports, settings and secrets.
 
     Caddy serves plain HTTP, because most tests need no certificate. test_production.py also tests TLS.
@@ -102,7 +116,7 @@ class Production:
     def __init__(self, base, example=None):
         """Create the copy in the folder `base`, or use an existing one. Its path contains a space."""
         self.example = example or copy(DJANGO, base / "a clone")
-        self.folder = self.example / "production"
+        self.folder, self.variables = self.example / "production", {}
         self.name = f"test-{uuid.uuid4().hex[:8]}"
         self.port, self.https_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -130,15 +144,9 @@ class Production:
             text += "" if found else f"{key}={value}\n"
         (self.folder / ".env").write_text(text)
 
-    def sh(self, command, **options):
-        """Run a shell command in the folder production/."""
-        return sh(command, cwd=self.folder, **options)
-
     def sql(self, query):
         """Run a query with psql, as the superuser of the database. Return its output without headings."""
         return self.sh("docker compose exec -T backend psql -qAt -d appname_db", input=query, stdin=None)
-
-    container = Project.container
 
     def remove(self):
         """Remove everything that belongs to the project, in whatever state a test left it."""

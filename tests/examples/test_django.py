@@ -265,10 +265,7 @@ def test_make_run_stays_in_the_foreground_until_ctrl_c_also_with_umask_077_and_w
     del project.variables["PORT"]
     (project.folder / ".env").write_text(f"PORT={project.port}\nNOTE='a $b # c\nand another line'\n")
     sh("chmod -R go= .", cwd=project.folder)
-    with subprocess.Popen(
-        ["make", "run"], cwd=project.folder, env={**os.environ, **project.variables}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
-    ) as make:  # fmt: skip
+    with project.begin("make run") as make:
         assert START_PAGE in wait_for(project.url).text
         said = project.sh("BROWSER='/bin/echo opening %s' make browse")
         assert f"opening http://localhost:{project.port}" in said

@@ -3,7 +3,6 @@
 import os
 import signal
 import stat
-import subprocess
 
 import requests
 from pages import log_in, page
@@ -78,9 +77,8 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
     demo = project.folder / "codesolid_demo"
     urls, settings = demo / "codesolid_demo/urls.py", demo / "codesolid_demo/settings.py"
     original, log_in_page = settings.read_text(), f"{project.url}/admin/login/"
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
 
-    with subprocess.Popen(["make", "watch"], cwd=project.folder, env={**os.environ, **project.variables}, **pipes) as make:
+    with project.begin("make watch") as make:
         until(lambda: "server" in make.stdout.readline(), 120, pause=0)
         (demo / "first.py").write_text("HEADER = 'Edited'\n")
         urls.write_text(f"{urls.read_text()}\nimport first\nadmin.site.site_header = first.HEADER\n")
@@ -97,7 +95,7 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
     settings.write_text(original)
     project.sh("make up")
     assert "Edited again" in page(log_in_page)
-    with subprocess.Popen(["make", "watch"], cwd=project.folder, env={**os.environ, **project.variables}, **pipes) as make:
+    with project.begin("make watch") as make:
         until(lambda: "runserver 0.0.0.0" in make.stdout.readline(), 60, pause=0)
         until(lambda: "Edited again" in page(log_in_page), 30)
         os.killpg(make.pid, signal.SIGINT)

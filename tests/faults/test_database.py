@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -136,12 +135,8 @@ def test_a_full_database_disk_stops_only_writes_and_needs_no_restart(prod):
 def test_after_a_kill_during_the_first_start_the_site_works_or_the_log_shows_an_error(kind, after, request):
     one = request.getfixturevalue(kind)
     one.sh("docker compose build")
-    environment = {**os.environ, **getattr(one, "variables", {})}
     running = f"docker container inspect -f '{{{{.State.Running}}}}' {one.names['backend']}"
-    with subprocess.Popen(
-        ["make", "up"], cwd=one.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    ) as up:  # fmt: skip
+    with one.begin("make up") as up:
         until(lambda: sh(running, ok=None).endswith("true"), limit=60, pause=0.01)
         time.sleep(after)
         kill(one.container("backend")["State"]["Pid"])

@@ -1,6 +1,5 @@
 """`make up` and `make down` in any order, and an engine that is stopped, killed or loses power: what runs afterwards."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -12,14 +11,6 @@ from pages import answers, log_in
 from private_engine import CADDY, ENGINE, POSTGRES, SLIM, bare, kill_engine, private, processes
 from projects import ADMIN_CANARY, Production
 from shell import kill, sh, until
-
-
-def begin(project, target):
-    """Start a make target without waiting for it."""
-    return subprocess.Popen(
-        ["make", target], cwd=project.folder, env={**os.environ, **project.variables}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
 
 
 def running(project):
@@ -34,7 +25,7 @@ def test_make_up_and_make_down_end_in_the_state_of_the_last_command(project):
     project.sh("make down")
     assert project.sh("docker compose ps -aq") == ""
 
-    first, second = begin(project, "up"), begin(project, "up")
+    first, second = project.begin("make up"), project.begin("make up")
     said = [up.communicate(timeout=200)[0] for up in (first, second)]
     if first.returncode or second.returncode:
         # One repetition must be enough.
@@ -42,8 +33,8 @@ def test_make_up_and_make_down_end_in_the_state_of_the_last_command(project):
     assert running(project) == ["backend", "frontend"], said
     repeated = bool(first.returncode or second.returncode)
 
-    down = begin(project, "down")
-    up = begin(project, "up")
+    down = project.begin("make down")
+    up = project.begin("make up")
     down.communicate(timeout=60)
     up.communicate(timeout=200)
     again = bool(up.returncode) or running(project) != ["backend", "frontend"]
