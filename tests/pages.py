@@ -74,7 +74,7 @@ def page(url):
 
 
 def csrf_token(html):
-    """Return the token that Django put into the form of a page. It refuses a form without the token."""
+    """Return the token in the form of a page. Django refuses a form that is sent without its token."""
     return re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', html)[1]
 
 
