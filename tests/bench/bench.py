@@ -73,11 +73,12 @@ SETTINGS = EXAMPLE | {
     "SITE_ADDRESS": "http://",
     "HTTP_PORT": "18880",
     "HTTPS_PORT": "18881",
+    "LIFECYCLE": "prod",
 }
 WORD = "a-word-for-the-benchmark-only-that-nobody-keeps-0123456789"
 SECRETS = dict.fromkeys(("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"), WORD)
 # Only dev and the tutorial need this in secrets.txt. The other images set it themselves.
-DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "codesolid_demo.settings"}
+DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "codesolid_demo.settings", "LIFECYCLE": "dev"}
 # Runs in a Django container: logs in a superuser and prints the session key. It also checks that the key works, because wrk
 # counts a redirect to the log-in page as a success.
 LOG_IN = """
