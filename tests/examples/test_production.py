@@ -225,7 +225,7 @@ def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(
     # Django's deployment check warns of this key.
     prod.secret("DJANGO_SECRET_KEY").write_text("short")
     said = prod.sh("make up", ok=False)
-    assert "error: System check identified some issues" in said and "security.W009" in said and "Traceback" not in said
+    assert "error: SystemCheckError: System check identified some issues" in said and "security.W009" in said and "Traceback" not in said
     assert prod.sh("docker compose ps -aq") == ""
     prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY)
     for setting, named in {
