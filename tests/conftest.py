@@ -11,12 +11,14 @@ from pages import ROUTES
 from projects import DJANGO, FLASK, USED_IMAGES, Clone, Production, Project
 from shell import ROOT, free_port, sh
 
-# The images that are built before a parallel run: (folder, options of `docker build`).
+# The images that are built before a parallel run: (folder, options of `docker build`). The last one has the browser.
 PREBUILT = f"test-keeper-{os.getpid()}"
-EXAMPLE_IMAGES = [
+PREBUILT_IMAGES = [
     *((folder, f"-f {file}") for folder in FLASK for file in ("Dockerfile", "production.Dockerfile")),
     *((DJANGO, f"-f {file}") for file in ("Dockerfile", "production/Dockerfile")),
+    ("tests", "-f pictures/Dockerfile"),
 ]
+BUILDS = []
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -28,16 +30,18 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_sessionstart(session):
-    """Build each image of the examples before a parallel run (pytest hook).
+    """Build the images that many tests need before a parallel run (pytest hook).
 
     The images stay until the end of the run. Without them, a test that removes its image would also remove layers that
     the build of another test needs: moby/buildkit#6521.
     """
     if getattr(session.config.option, "numprocesses", None):
-        for number, (folder, options) in enumerate(EXAMPLE_IMAGES):
-            subprocess.run(
-                f"docker build -q {options} -t {PREBUILT}:{number} .", shell=True, cwd=ROOT / folder, stdout=subprocess.DEVNULL
-            )
+        for number, (folder, options) in enumerate(PREBUILT_IMAGES):
+            command = f"docker build -q {options} -t {PREBUILT}:{number} ."
+            BUILDS.append(subprocess.Popen(command, shell=True, cwd=ROOT / folder, stdout=subprocess.DEVNULL))
+        # The browser's image takes the longest. The tests that need it run later.
+        for build in BUILDS[:-1]:
+            build.wait()
 
 
 def pytest_sessionfinish(session):
@@ -46,7 +50,9 @@ def pytest_sessionfinish(session):
         filters = " ".join(f"--filter 'reference={pattern}'" for pattern in USED_IMAGES[number : number + 50])
         sh(f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' {filters} | xargs -r docker image rm -f", ok=None)
     if getattr(session.config.option, "numprocesses", None):
-        kept = " ".join(f"{PREBUILT}:{number}" for number in range(len(EXAMPLE_IMAGES)))
+        for build in BUILDS:
+            build.wait()
+        kept = " ".join(f"{PREBUILT}:{number}" for number in range(len(PREBUILT_IMAGES)))
         subprocess.run(f"docker image rm {kept}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -112,10 +118,12 @@ def project(tmp_path):
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory):
-    """Yield a running Django project. All tests share it, so they must not change it."""
+    """Yield a Django project that the tutorial's commands start and stop. All tests share it, so they must not change it."""
     one = Project(tmp_path_factory.mktemp("running"))
-    one.sh("make up")
+    one.sh("docker compose --env-file ../secrets/secrets.txt up -d")
+    one.sh("docker compose up -d --wait")
     yield one
+    one.sh("docker compose --env-file ../secrets/secrets.txt down")
     one.remove()
 
 

@@ -17,6 +17,7 @@ from shell import at_a_terminal, sh, until
 # The steps of the tutorial
 
 
+# The fixture `running` types the tutorial's `docker compose --env-file ../secrets/secrets.txt up -d`.
 def test_the_start_page_is_the_one_of_django(running):
     assert START_PAGE in requests.get(running.url, timeout=5).text
 
@@ -24,13 +25,6 @@ def test_the_start_page_is_the_one_of_django(running):
 def test_the_superuser_from_the_secrets_file_can_log_in(running):
     assert "Site administration" in log_in(running.url)
     assert "Please enter the correct" in log_in(running.url, "another password")
-
-
-def test_docker_compose_up_with_env_file_works_as_in_the_tutorial(project):
-    project.sh("docker compose --env-file ../secrets/secrets.txt up -d")
-    assert START_PAGE in wait_for(project.url).text
-    assert "Site administration" in log_in(project.url)
-    project.sh("docker compose --env-file ../secrets/secrets.txt down")
 
 
 def test_the_md5_setting_of_the_tutorial_works_with_scram_passwords(running):

@@ -12,7 +12,9 @@ from pages import PAGE, answers
 from projects import FLASK, copy
 from shell import ROOT, kill, sh, until
 
-pytestmark = pytest.mark.parametrize("folder", FLASK)
+both = pytest.mark.parametrize("folder", FLASK)
+# The two folders differ in a few lines, which test_alpine.py checks. So what Alpine cannot change is tested in one folder.
+once = pytest.mark.parametrize("folder", FLASK[:1])
 
 # The fixture `url` adds this route to a copy of flaskapp.py.
 SLOW_ROUTE = '''
@@ -40,6 +42,7 @@ def url(folder, name, port, tmp_path):
     return f"http://127.0.0.1:{port}"
 
 
+@both
 def test_make_production_serves_the_same_page_with_granian(url, name):
     answer = requests.get(url, timeout=5)
     assert answer.text == PAGE and "Werkzeug" not in answer.headers.get("Server", "")
@@ -47,6 +50,7 @@ def test_make_production_serves_the_same_page_with_granian(url, name):
     until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 20)
 
 
+@once
 def test_docker_build_without_options_builds_the_development_image(folder, name):
     sh(f"docker build -t {name} .", cwd=ROOT / folder)
     config = json.loads(sh(f"docker image inspect {name}"))[0]["Config"]
@@ -54,17 +58,20 @@ def test_docker_build_without_options_builds_the_development_image(folder, name)
     assert "No module named granian" in sh(f"docker run --rm {name} python -m granian", ok=False)
 
 
+@once
 def test_the_health_check_ignores_the_proxy_environment_variables(folder, name):
     sh(f"docker build -q -t {name} -f production.Dockerfile .", cwd=ROOT / folder)
     sh(f"docker run -d --init --name {name} -e http_proxy=http://192.0.2.1:3128 -e HTTP_PROXY=http://192.0.2.1:3128 {name}")
     until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 20)
 
 
+@both
 def test_the_production_image_has_its_own_name(folder):
     tag = "alpine" if "alpine" in folder else "latest"
     assert f"-t flask-example:{tag}-production -f production.Dockerfile" in sh("make -n production", cwd=ROOT / folder)
 
 
+@both
 def test_the_container_is_not_root_has_no_capabilities_and_cannot_write_files(url, name):
     status = sh(f"docker exec {name} cat /proc/1/status")
     found = dict(line.split()[:2] for line in status.splitlines() if len(line.split()) > 1)
@@ -77,6 +84,7 @@ def test_the_container_is_not_root_has_no_capabilities_and_cannot_write_files(ur
 
 # alone: On a busy machine, Docker can disconnect the container's network before the last response is sent.
 @pytest.mark.alone
+@both
 def test_docker_stop_lets_a_request_finish_and_gives_exit_code_0(url, name):
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(sh, f"docker wait {name}")
@@ -88,6 +96,7 @@ def test_docker_stop_lets_a_request_finish_and_gives_exit_code_0(url, name):
 
 
 @pytest.mark.alone
+@once
 def test_granian_replaces_a_killed_worker_and_keeps_serving(url, name):
     # The page may have come from the first worker while the second one was still starting.
     until(lambda: all(f"Started worker-{number}" in sh(f"docker logs {name} 2>&1") for number in (1, 2)), 20)
@@ -99,6 +108,7 @@ def test_granian_replaces_a_killed_worker_and_keeps_serving(url, name):
     assert requests.get(url, timeout=5).text == PAGE
 
 
+@once
 def test_granian_workers_sets_the_number_of_workers(folder, name):
     sh(f"docker build -t {name} -f production.Dockerfile .", cwd=ROOT / folder)
     sh(f"docker run -d --init --name {name} -e GRANIAN_WORKERS=1 {name}")
@@ -106,6 +116,7 @@ def test_granian_workers_sets_the_number_of_workers(folder, name):
     assert "worker-2" not in sh(f"docker logs {name}")
 
 
+@both
 def test_production_has_the_packages_of_development_plus_granian(folder):
     pins = re.compile(r"^([\w.-]+==\S+)", re.MULTILINE)
     dev = set(pins.findall((ROOT / folder / "requirements.txt").read_text()))
@@ -113,6 +124,7 @@ def test_production_has_the_packages_of_development_plus_granian(folder):
     assert dev < prod and {pin.split("==")[0] for pin in prod - dev} == {"granian"}
 
 
+@once
 def test_docker_stop_works_without_sigkill_while_the_server_starts(folder, name, tmp_path):
     mine = copy(folder, tmp_path)
     source = mine / "flaskapp.py"

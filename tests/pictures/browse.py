@@ -76,7 +76,7 @@ def main():
 
     with sync_playwright() as playwright:
         # Chromium cannot create its own sandbox inside a container. The container is the sandbox.
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", chromium_sandbox=False)
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium-headless-shell", chromium_sandbox=False)
         tab = browser.new_page(viewport={"width": width, "height": height})
         tab.set_default_timeout(10_000)
         expect.set_options(timeout=10_000)
