@@ -193,8 +193,10 @@ def test_make_up_again_keeps_the_containers_and_make_down_keeps_the_data_and_the
     answer = requests.get(f"{prod.url}/media/one.txt", timeout=5)
     assert answer.text == "first" and "sandbox" in answer.headers["Content-Security-Policy"]
     before = [prod.container(service)["Id"] for service in prod.names]
-    prod.sh("make up")
+    assert prod.sh("make up").endswith(f"Open http://localhost:{prod.port}")
     assert [prod.container(service)["Id"] for service in prod.names] == before
+    names = "docker compose exec -T -e SITE_ADDRESS='www.example.org, http://example.org' frontend python check_settings.py addresses"
+    assert prod.sh(names) == f"Open https://www.example.org:{prod.https_port} or http://example.org:{prod.port}"
     prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY[::-1])
     # The README tells you to run this command after you change a secret.
     prod.sh("docker compose up --detach --force-recreate --wait frontend")
@@ -234,6 +236,9 @@ def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(
         "DJANGO_ALLOWED_HOSTS=": "DJANGO_ALLOWED_HOSTS is missing or empty",
         "DJANGO_ALLOWED_HOSTS=,": "DJANGO_ALLOWED_HOSTS is empty",
         "POSTGRES_PORT=": "POSTGRES_PORT is missing or empty",
+        "SITE_ADDRESS=192.0.2.7": "SITE_ADDRESS holds 192.0.2.7: write a name without port",
+        "SITE_ADDRESS=:80": "SITE_ADDRESS holds :80: write a name without port",
+        "SITE_ADDRESS=localhost, www.example.org:8443": "SITE_ADDRESS holds www.example.org:8443: write a name without port",
         "POSTGRES_USER=postgres": "POSTGRES_USER=postgres is a name that PostgreSQL uses itself",
         "POSTGRES_DB=postgres": "POSTGRES_DB=postgres is a name that PostgreSQL uses itself",
         "POSTGRES_USER=pg_me": "POSTGRES_USER=pg_me is a name that PostgreSQL uses itself",
