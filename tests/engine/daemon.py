@@ -81,10 +81,13 @@ def serve(folder, data, own, first="true", namespaces=()):
         "features": {"containerd-snapshotter": RELEASE == NEWEST},
         "log-level": "warn",
     }
-    (folder / "daemon.json").write_text(json.dumps(settings | own, indent=2))
+    network.write(folder / "daemon.json", json.dumps(settings | own, indent=2))
     # In its own mount namespace, the engine's mounts end with it, and it cannot find the machine's containerd.
     hide = " && ".join(f"mount -t tmpfs tmpfs {path}" for path in SHARED_RUN)
-    inside = f'{hide} && {first} && exec dockerd --config-file "$0"'
+    # The engine leaves its user's folders, because they may be removed while it runs: the clone, and the session's folders for
+    # temporary files. In a removed folder, the shell script iptables prints an error, and no port can be published.
+    leave = "cd / && unset TMPDIR XDG_RUNTIME_DIR"
+    inside = f'{hide} && {first} && {leave} && exec dockerd --config-file "$0"'
     with LOG.open("a") as log:
         engine = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "slave", *namespaces, "sh", "-c", inside, f"{folder}/daemon.json"],
