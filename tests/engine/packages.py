@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import sys
 
@@ -88,10 +87,11 @@ def unpack(own_release, mirror):
     if not shutil.which("iptables"):
         for name in ("iptables", "ip6tables"):
             wrapper = fresh / "usr/sbin" / name
-            libraries = shlex.quote(f"{PROGRAMS}/usr/lib/{os.uname().machine}-linux-gnu")
+            libraries = f"$usr/lib/{os.uname().machine}-linux-gnu"
             wrapper.write_text(
-                f"#!/bin/sh\nLD_LIBRARY_PATH={libraries} XTABLES_LIBDIR={libraries}/xtables"
-                f' exec {shlex.quote(str(PROGRAMS))}/usr/sbin/xtables-nft-multi {name} "$@"\n'
+                # Relative to the script, because the cache may be moved or copied.
+                f"#!/bin/sh\nusr=${{0%/sbin/*}}\nLD_LIBRARY_PATH={libraries} XTABLES_LIBDIR={libraries}/xtables"
+                f' exec "$usr/sbin/xtables-nft-multi" {name} "$@"\n'
             )
             wrapper.chmod(0o755)
     shutil.rmtree(apt)
