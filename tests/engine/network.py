@@ -8,8 +8,8 @@ import shutil
 import socket
 from pathlib import Path
 
-from .commands import busybox, busybox_path, die, environment, output
-from .places import CACHE, ID, PROGRAMS
+from .commands import busybox, busybox_path, die, environment, output, say
+from .places import CACHE, ID, PROGRAMS, RUN
 
 BRIDGE = f"dex{ID}"
 NODES_BRIDGE = f"den{ID}"  # connects the nodes of a Swarm
@@ -17,6 +17,13 @@ TABLES = [(program, table) for program in ("iptables", "ip6tables") for table in
 # The state of the machine's firewall before the first private engine started. The last one restores it.
 BEFORE = Path("/run/docker-examples-before.json")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+POOL = CACHE / "pool"
+
+
+def kept_pool():
+    """Return the /16 of the last start, or None. In a copied cache, the file has the ID of another cache and does not count."""
+    found = re.fullmatch(rf"(\S+)( {ID})?", POOL.read_text()) if POOL.exists() else None
+    return ipaddress.ip_network(found[1]) if found else None
 
 
 def address_pool():
@@ -27,18 +34,26 @@ def address_pool():
         for route in routes
         if int(route[7], 16)
     ]
-    kept = CACHE / "pool"
     candidates = [ipaddress.ip_network(f"10.{128 + (int(ID, 16) + n) % 128}.0.0/16") for n in range(128)]
-    if kept.exists():
-        candidates.insert(0, ipaddress.ip_network(kept.read_text()))
-    for pool in candidates:
+    kept = kept_pool()
+    for pool in [kept, *candidates] if kept else candidates:
         if not any(pool.overlaps(network) for network in taken):
-            if not kept.exists() or kept.read_text() != str(pool):
-                write(kept, str(pool))
-                for data in CACHE.glob("node-*"):
-                    shutil.rmtree(data)  # the nodes know each other by their old addresses
+            if pool != kept:
+                forget_addresses()
+            write(POOL, f"{pool} {ID}")
             return pool
     return die("the private engine needs one of 10.128.0.0/16 to 10.255.0.0/16, but this machine has routes to all of them")
+
+
+def forget_addresses():
+    """Remove what knows old addresses: networks, the containers that belong to them, and Swarm nodes. Images and volumes stay.
+
+    Otherwise, Docker gives even its default bridge the old address again, which may now belong to another engine.
+    """
+    if (CACHE / "data/network").exists():
+        say("  engine: its address range changed, so its containers and networks are removed. Images and volumes stay.")
+    for folder in [*CACHE.glob("data/network"), *CACHE.glob("data/containers"), *CACHE.glob("node-*")]:
+        shutil.rmtree(folder)
 
 
 def make_bridge(pool):
@@ -86,8 +101,9 @@ def sweep_network():
     """Remove this engine's bridges and firewall rules. The last engine on the machine also removes Docker's chains."""
     if not PROGRAMS.exists():
         return  # without its programs it created no network
-    kept = CACHE / "pool"
-    pool = ipaddress.ip_network(kept.read_text()) if kept.exists() else ipaddress.ip_network("0.0.0.0/32")
+    settings = RUN / "daemon.json"  # not POOL, because the cache may have been emptied while the engine ran
+    pools = json.loads(settings.read_text())["default-address-pools"] if settings.exists() else [{"base": "0.0.0.0/32"}]
+    pool = ipaddress.ip_network(pools[0]["base"])
     bridges = []
     for name in (entry.parent.name for entry in Path("/sys/class/net").glob("*/bridge")):
         shown = output(busybox_path(), "ip", "-4", "addr", "show", "dev", name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .commands import busybox, busybox_path, die, output, say
 from .daemon import answers, api, kill, serve
-from .network import NODES_BRIDGE, make_nodes_bridge
+from .network import NODES_BRIDGE, kept_pool, make_nodes_bridge
 from .places import CACHE, CGROUP, LOG, node
 
 HEARTBEAT = 2 * 10**9  # nanoseconds; Swarm's default of 5 s detects a dead node later
@@ -22,7 +22,7 @@ def launch_nodes(number):
 
     The nodes reach each other over the bridge, and no other network.
     """
-    pool = ipaddress.ip_network((CACHE / "pool").read_text())
+    pool = kept_pool()
     if not any(answers(node(place) / "docker.sock") for place in range(1, number + 1)):
         make_nodes_bridge(pool)
     network = int(pool[-256])

@@ -11,7 +11,7 @@ import pytest
 from containers import exit_code
 from private_engine import ALPINE, CADDY, ENGINE, POSTGRES, SLIM, bare, kill_engine, private, traces
 from projects import copy
-from shell import ROOT, sh
+from shell import ROOT, free_port, sh
 
 from engine import packages, stand_ins
 
@@ -150,30 +150,43 @@ def test_an_engine_package_that_debian_testing_lacks_is_taken_from_debian_13(cap
 @private
 @pytest.mark.alone  # an engine that starts empties Docker's firewall chains for a moment
 def test_two_starts_give_one_engine_which_starts_again_after_a_kill_and_clean_leaves_nothing(tmp_path, name, port):
+    """The clone that starts the engine is removed. The cache is a copy of the one of the engine that runs the tests."""
     sh(f"docker run -d --init --name {name} -p 127.0.0.1:{port}:8080 {SLIM} sleep 600")
     address = sh(f"docker container inspect -f '{{{{.NetworkSettings.IPAddress}}}}' {name}")
     rules_of_another = {line for line in traces() if f" {address}/32 " in line}
     environment, folder = bare(tmp_path), tmp_path / "no images"
     folder.mkdir()
     (folder / "Dockerfile").touch()
+    clone, mine = tmp_path / "a clone", tmp_path / "a cache/docker-examples"
+    shutil.copytree(ROOT / "tests/engine", clone / "engine")
+    original = Path(os.environ["DOCKER_CONFIG"], "cli-plugins").resolve().parents[4]
+    shutil.copytree(original / "data/network", mine / "data/network")
+    for file in original.glob("pool*"):
+        shutil.copy(file, mine)
     start = [*ENGINE, "start", str(folder)]
     try:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        both = [subprocess.Popen(start, env=environment, **pipes) for _ in range(2)]
+        theirs = bare(tmp_path, **dict.fromkeys(("PYTHONPATH", "TMPDIR", "XDG_RUNTIME_DIR"), str(clone)))
+        both = [subprocess.Popen(start, cwd=clone, env=theirs, **pipes) for _ in range(2)]
         said = [process.communicate(timeout=120) for process in both]
         assert said[0][0] == said[1][0] and [process.returncode for process in both] == [0, 0]
         # The second call finds the engine running.
         first, second = sorted((stderr for _, stderr in said), reverse=True)
         assert first.startswith("No Docker Engine answers: starting a private one") and second == ""
+        shutil.rmtree(clone)
         run = Path(said[0][0].strip())
         assert len(str(run / "docker.sock")) < 107
         docker = f"DOCKER_HOST=unix://{run}/docker.sock DOCKER_CONFIG={run}/config {run}/bin/docker"
         sh(f"docker save {SLIM} | {docker} load")
+        assert sh(f"{docker} network ls --format '{{{{.Name}}}}'", env=environment).split() == ["bridge", "host", "none"]
         network = sh(f"{docker} network create other", env=environment)
-        pool = (tmp_path / "a cache/docker-examples/pool").read_text().removesuffix("0.0/16")
+        pool = (mine / "pool").read_text().split("0.0/16")[0]
+        subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
+        assert sh(f"{docker} network inspect -f '{subnets}' bridge other", env=environment).count(pool) == 2
         marks = [run.name.removeprefix("docker-examples-"), f" {pool}", f"br-{network[:12]}"]
         assert all(any(mark in line for line in traces()) for mark in marks)  # check that the search finds them
-        sh(f"{docker} run -d --init --name kept --restart always --network other {SLIM} sleep 600", env=environment)
+        published = f"--network other -p 127.0.0.1:{free_port()}:8080"
+        sh(f"{docker} run -d --init --name kept --restart always {published} {SLIM} sleep 600", env=environment)
         kill_engine(run)
         (run / "docker.pid").write_text("1")  # as if another program now had the dead engine's pid
         assert subprocess.run(start, env=environment, stdout=subprocess.PIPE, text=True).stdout.strip() == str(run)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import engine.daemon
+import engine.network
 import engine.places
 import pytest
 import requests
@@ -47,7 +48,7 @@ class Cluster:
     def __init__(self, base):
         """Start the nodes, the database and the stack with two replicas."""
         self.start_nodes()
-        pool = (engine.places.CACHE / "pool").read_text().removesuffix("0.0/16")
+        pool = str(engine.network.kept_pool()).removesuffix("0.0/16")
         self.database, self.db_port, self.host = f"test-{secrets.token_hex(4)}", free_port(), f"{pool}255.254"
         self.addresses = {number: f"{pool}255.{number}" for number in NODES}
         self.example = copy(DJANGO, base / "a clone")
