@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .commands import die, docker, environment, output, run, say
 from .packages import VALID_UNTIL
-from .places import CACHE, LOG, NEWEST, OLDEST, PLATFORM
+from .places import CACHE, LOG, NEWEST, PLATFORM
 
 IMAGES = Path(__file__).resolve().parent / "images"
 LABEL = "docker-examples.stand-in"
@@ -22,11 +22,7 @@ STAND_INS = {
     "hello-world:latest": "hello-world",
     "python:3.14-alpine3.24": "python-alpine",
 }
-# Only a test needs PostgreSQL 17, for the data of an older major version. It asks for the image in a Dockerfile of its own.
-ALL_STAND_INS = STAND_INS | {"postgres:17": "postgres"}
-OLD_PLACE = "/var/lib/postgresql/data"
-BUILD_ARGS = {"postgres:17": {"DEBIAN": OLDEST, "PG_MAJOR": "17", "PGDATA": OLD_PLACE, "VOLUME": OLD_PLACE}}
-DEBIAN = "docker-examples-debian"  # the stand-ins' base image, tagged with the release
+DEBIAN = f"docker-examples-debian:{NEWEST}"  # the stand-ins' base image
 # APT's messages for a package that the release does not have.
 NO_PACKAGE = re.compile(
     r"E: (?:Unable to locate package|Package|Unable to find a source package for) '?([\w.+-]+?)'?(?:$| has no )"
@@ -42,12 +38,12 @@ def needed(folders):
         return list(STAND_INS)
     files = [path for folder in folders for path in Path(folder).glob("*") if path.is_file() and path.suffix != ".md"]
     texts = [path.read_text(errors="ignore") for path in files]
-    return [name for name in ALL_STAND_INS if any(name in text for text in texts)]
+    return [name for name in STAND_INS if any(name in text for text in texts)]
 
 
-def recipe(folder, arguments):
-    """Return a short hash of a stand-in's files and arguments. A new hash means a new build."""
-    parts = [path.read_bytes() for path in sorted((IMAGES / folder).iterdir())] + [repr(arguments).encode()]
+def recipe(folder):
+    """Return a short hash of a stand-in's files. A new hash means a new build."""
+    parts = [path.read_bytes() for path in sorted(folder.iterdir())]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
@@ -56,9 +52,9 @@ def provide(names, mirror):
     query = '{{index .Config.Labels "' + LABEL + '"}}'
     hub = None
     for name in names:
-        folder, arguments = ALL_STAND_INS[name], BUILD_ARGS.get(name, {})
+        folder = IMAGES / STAND_INS[name]
         found = output("docker", "image", "inspect", "--format", query, name, env=environment())
-        if found.strip() == recipe(folder, arguments) or found == "\n":  # "\n": an official image has no label
+        if found.strip() == recipe(folder) or found == "\n":  # "\n": an official image has no label
             continue
         if hub is None:
             hub = hub_in_reach()
@@ -66,11 +62,10 @@ def provide(names, mirror):
             say(f"  engine: pulling {name}")
             docker("pull", name)
             continue
-        release = arguments.get("DEBIAN", NEWEST)
-        if not output("docker", "image", "inspect", f"{DEBIAN}:{release}", env=environment()):
-            make_debian(release, mirror)
+        if not output("docker", "image", "inspect", DEBIAN, env=environment()):
+            make_debian(mirror)
         say(f"  engine: Docker Hub is out of reach: building a stand-in for {name} from Debian's packages")
-        build(name, IMAGES / folder, arguments)
+        build(name, folder)
 
 
 def hub_in_reach():
@@ -82,9 +77,9 @@ def hub_in_reach():
     return False
 
 
-def make_debian(release, mirror):
+def make_debian(mirror):
     """Make the stand-ins' base image. It gets this machine's CA certificates, because a proxy may have its own."""
-    say(f"  engine: bootstrapping Debian {release}")
+    say(f"  engine: bootstrapping Debian {NEWEST}")
     # Leave out documentation and translations, like the official images. Then the sizes can be compared.
     without = [f"path-exclude=/usr/share/{kind}/*" for kind in ("man", "info", "locale", "doc")]
     # force-unsafe-io: don't wait for the disk after each file. The official Debian images set it, too.
@@ -98,16 +93,14 @@ def make_debian(release, mirror):
         options += [f"--architectures={PLATFORM}", "--skip=check/qemu"]
     tree = CACHE / "debian.tar"
     include = "--include=ca-certificates,netbase,tzdata,openssl"
-    run("mmdebstrap", "--variant=minbase", include, *options, release, tree, mirror, env=environment())
-    docker("import", tree, f"{DEBIAN}:{release}")
+    run("mmdebstrap", "--variant=minbase", include, *options, NEWEST, tree, mirror, env=environment())
+    docker("import", tree, DEBIAN)
     tree.unlink()
 
 
-def build(name, folder, arguments):
+def build(name, folder):
     """Build a stand-in from its folder. Print the start of each step, because some steps take minutes."""
-    words = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-    words += ["--label", f"{LABEL}={recipe(folder, arguments)}", "-t", name]
-    command = ["docker", "build", "--progress=plain", *words, str(folder)]
+    command = ["docker", "build", "--progress=plain", "--label", f"{LABEL}={recipe(folder)}", "-t", name, str(folder)]
     missing = None
     with LOG.open("a") as log:
         building = subprocess.Popen(
@@ -123,8 +116,7 @@ def build(name, folder, arguments):
                 say(f"    {step[1]}")
                 told.add(step[1])
     if building.wait() and missing:
-        release = arguments.get("DEBIAN", NEWEST)
         way = f"set another version in {folder}/Dockerfile"
-        die(f"Debian {release} has no package {missing[1]}, or its mirror is out of reach: {way}")
+        die(f"Debian {NEWEST} has no package {missing[1]}, or its mirror is out of reach: {way}")
     if building.returncode:
         die(f"the stand-in for {name} could not be built. See the end of {LOG}, then run the same command again")

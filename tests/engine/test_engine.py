@@ -133,9 +133,9 @@ def test_an_example_needs_only_the_images_that_its_files_use():
 
 @private
 def test_a_package_that_debian_no_longer_has_is_named_with_the_file(tmp_path):
-    (tmp_path / "Dockerfile").write_text(f"FROM {stand_ins.DEBIAN}:forky\nRUN apt-get update && apt-get install -y python3.99\n")
+    (tmp_path / "Dockerfile").write_text(f"FROM {stand_ins.DEBIAN}\nRUN apt-get update && apt-get install -y python3.99\n")
     with pytest.raises(SystemExit, match=r"Debian forky has no package python3\.99, .*/Dockerfile$"):
-        stand_ins.build("test-nothing", tmp_path, {})
+        stand_ins.build("test-nothing", tmp_path)
 
 
 def test_an_engine_package_that_debian_testing_lacks_is_taken_from_debian_13(capsys):

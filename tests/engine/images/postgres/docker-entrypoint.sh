@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The ENTRYPOINT of the stand-ins for postgres:18-trixie and postgres:17. Its arguments are the container's command.
+# The ENTRYPOINT of the stand-in for postgres:18-trixie. Its arguments are the container's command.
 # It initializes PGDATA if it is empty, then replaces itself with the server.
 # It has the same weakness as the official script: if the first start is killed, an incomplete database remains.
 set -eo pipefail # no -u, because this shell also runs scripts from /docker-entrypoint-initdb.d
