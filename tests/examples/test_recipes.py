@@ -1,79 +1,37 @@
-"""Follow "Make it yours" in the README of 03-docker-compose-django in one copy of the folder. Then deploy the copy with its
+"""Make a project of your own with `make new`, and follow the pages in recipes/ in it, one after the other. Then deploy it with its
 folder production/, save a backup, destroy the data and restore it.
 
-The tests build on each other, in the order of the README. `typed` checks that the README shows what a test types.
+The tests build on each other, in the order of recipes/README.md. recipes.py does what a page says; the tests look at the outcome.
 """
 
 import ast
 import base64
 import os
 import re
+import signal
+import time
+import uuid
 
 import pytest
 import requests
-from pages import log_in, submit
-from projects import DJANGO, PASSWORD, Production, Project
+from pages import START_PAGE, log_in, submit
+from projects import DJANGO, USED_IMAGES, ComposeProject, Production
+from recipes import Reader, steps
 from shell import ROOT, sh, until
 
+PAGES = ROOT / DJANGO / "recipes"
 README = " ".join((ROOT / DJANGO / "README.md").read_text().split())
 
-# The name with which the superuser of USER logs in.
+# The superuser's name with the second user model of user-model.md.
 EMAIL = "your_email@example.com"
-# With this manager, init.py must not call create_superuser with positional arguments.
-USER = """\
-from django.contrib.auth.models import AbstractUser, BaseUserManager
-from django.db import models
-
-
-class Manager(BaseUserManager):
-    def create_superuser(self, email, password=None, name="", **extra):
-        user = self.model(email=email, name=name, is_staff=True, is_superuser=True, **extra)
-        user.set_password(password)
-        user.save()
-        return user
-
-
-class User(AbstractUser):
-    username = None
-    email = models.EmailField(unique=True)
-    name = models.CharField(max_length=80, blank=True)
-    USERNAME_FIELD = "email"
-    REQUIRED_FIELDS = []
-    objects = Manager()
-"""
-MODEL = """\
-from django.db import models
-
-
-class Product(models.Model):
-    name = models.CharField(max_length=80)
-"""
-VIEW = """\
-from django.conf import settings
-from django.shortcuts import render
-
-from news.models import Product
-
-
-def products(request):
-    return render(request, "news/products.html", {"products": Product.objects.all(), "settings": settings})
-"""
-TEMPLATE = """\
-{% load static %}<!doctype html><html lang="en"><head><title>Shop</title><link rel="stylesheet" href="{% static 'style.css' %}">
-</head><body><h1>All products</h1><p>{{ settings.GREETING }}</p>
-{% for product in products %}<p>{{ product.name }}
-{% if product.picture %}<img src="{{ product.picture.url }}" alt="">{% endif %}</p>
-{% endfor %}</body></html>
-"""
 # The smallest GIF.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 
-# Added to settings.py before the shop is deployed. int() parses a setting at import, and Django parses TIME_ZONE.
+# Added to settings.py before the project is deployed. int() parses a setting at import, and Django parses TIME_ZONE.
 SETTINGS = """
 TIME_ZONE = get_config("TIME_ZONE")
 LIMIT = int(get_config("LIMIT"))
 PRICE = get_config("PRICE", "free")
-MAIL_KEY = get_config("MAIL_KEY", "")
 NOTE = get_config("NOTE", "")
 MODE = "open" if DEBUG else "closed"
 LOGGING = {"version": 1, "handlers": {"mine": {"class": "logging.StreamHandler"}}, "root": {"handlers": ["mine"]}}
@@ -84,11 +42,6 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 """
-# A key in PEM format has several lines.
-PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n"
-
-# A command of manage.py that prints a word and doesn't end.
-FOREVER = "shell -c 'print(40 + 2, flush=True); import time; time.sleep(9999)'"
 
 
 def typed(text):
@@ -97,48 +50,60 @@ def typed(text):
     return text
 
 
-class Shop(Project):
-    """The copy. It is developed first, and deployed later."""
+class Mine(ComposeProject):
+    """A project made by `make new`. It has its own name and ports, so its commands need no variables. It is developed first."""
+
+    variables = {}
 
     def __init__(self, base):
-        """Copy and rename the folder."""
-        super().__init__(base)
-        assert "Renamed to shop" in self.sh("sh rename.sh shop")
-        self.code = self.folder / "shop"
-        self.settings, self.urls = self.code / "shop/settings.py", self.code / "shop/urls.py"
-        self.production = None
+        """Make it. Its path contains a space."""
+        self.name = f"test_{uuid.uuid4().hex[:8]}"
+        self.folder = base / "a folder" / self.name
+        self.folder.parent.mkdir()
+        self.printed = sh(f"make new NAME={self.name} FOLDER='{self.folder}'", cwd=ROOT / DJANGO)
+        self.settings = self.folder / "src" / self.name / "settings.py"
+        self.url = f"http://127.0.0.1:{self.read('.env')['PORT']}"
+        self.names = {"frontend": self.name, "backend": f"{self.name}-backend-1"}
+        self.reader, self.production = Reader(self), None
 
-    def deploy(self, **settings):
-        """Return the production project of this copy, with additional settings in .env."""
-        self.production = Production(self.folder.parent, self.folder)
-        self.production.set(**settings)
-        return self.production
+    def read(self, file):
+        """Return the keys and values of a file of settings."""
+        return dict(re.findall(r"^(\w+)=(.*)", (self.folder / file).read_text(), re.MULTILINE))
 
-    def remove(self):
-        """Remove both projects."""
-        super().remove()
-        if self.production:
-            self.production.remove()
+    def follow(self, page, *sections):
+        """Do what the sections of a page say, and start what has changed. Return what the commands printed."""
+        return self.reader.follow(page, *sections) + self.reader.catch_up()
 
     def add(self, path, *lines):
         """Add lines at the end of a file."""
         path.write_text("\n".join([path.read_text(), *lines, ""]))
 
-    def change(self, path, old, new):
-        """Replace a text that a file contains once."""
-        text = path.read_text()
-        assert text.count(old) == 1, f"{old} in {path.name}"
-        path.write_text(text.replace(old, new))
+    def log_in(self):
+        """Log in to the admin of development. Return the HTML of the next page."""
+        return log_in(self.url, self.read("secrets/secrets.txt")["DJANGO_SUPERUSER_PASSWORD"], EMAIL)
 
-    def install(self, app):
-        """Add an app to INSTALLED_APPS."""
-        self.change(self.settings, "INSTALLED_APPS = [", f"INSTALLED_APPS = [\n    '{app}',")
+    def add_product(self, **files):
+        """Add a product in development. The name of the field is that of the file."""
+        add_product(self.url, self.read("secrets/secrets.txt")["DJANGO_SUPERUSER_PASSWORD"], **files)
+
+    def sql(self, query):
+        """Run a query with psql. Return its output without headings."""
+        inside = 'psql -qAt -U "$POSTGRES_USER" -d "$POSTGRES_DB"'
+        return self.sh(f"docker compose exec -T backend sh -c '{inside}'", input=query, stdin=None)
+
+    def remove(self):
+        """Remove both projects, in whatever state a test left them."""
+        self.sh("git checkout -q docker-compose.yaml; docker compose down --timeout 0 --volumes --remove-orphans", ok=None)
+        sh(f"docker run --rm -v '{self.folder}:/folder' postgres:18-trixie rm -rf /folder/data")
+        USED_IMAGES.append(f"{self.name}-*")
+        if self.production:
+            self.production.remove()
 
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
-    """Yield the copy. All tests of this file share it."""
-    one = Shop(tmp_path_factory.mktemp("growth"))
+    """Yield the project. All tests of this file share it."""
+    one = Mine(tmp_path_factory.mktemp("growth"))
     yield one
     one.remove()
 
@@ -151,94 +116,80 @@ def add_product(url, password, name, **files):
     assert name in requests.get(url, timeout=5).text
 
 
-def test_rename_sh_renames_the_package_the_container_and_both_projects(mine):
-    found = mine.sh("grep -rlE 'codesolid_demo|django-production' . ../secrets", ok=None)
-    assert found == "./rename.sh"
-    environment = {key: value for key, value in os.environ.items() if key not in mine.variables}
-    assert '"container_name": "shop"' in sh("docker compose config --format json", cwd=mine.folder, env=environment)
-    assert "COMPOSE_PROJECT_NAME=shop-production" in (mine.folder / "production/env.example").read_text()
-    assert "error: there is no codesolid_demo, or there is store" in mine.sh("sh rename.sh store", ok=False)
-    assert "error: 'My-Shop' cannot be the name" in mine.sh("sh rename.sh My-Shop", ok=False)
-
-
-def test_your_own_user_model_gets_the_superuser_after_make_clean_up(mine):
+def test_make_new_makes_a_project_with_its_own_names_and_nothing_outside_of_it(mine):
+    assert f'cd "{mine.folder}"\n  make up' in mine.printed
+    assert mine.sh("git log --format=%s%n%D") == f"Create {mine.name}\nHEAD -> main" and not mine.sh("git status --short")
+    words = "codesolid_demo|appname|django-production|(^|[^.])[.][.]/secrets/secrets|engine[.]mk|8095|new[.]sh|top README"
+    assert mine.sh(f"git grep -nE '{words}'", ok=None) == "" and str(ROOT) not in mine.sh("cat $(git ls-files)")
+    assert mine.settings.exists() and (mine.folder / "src/manage.py").exists()
+    for page in mine.folder.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            target = (page.parent / link).resolve()
+            assert "://" in link or (target.exists() and mine.folder in [target, *target.parents]), f"{link} in {page}"
+    assert mine.sh("git ls-files .env secrets") == "" and (mine.folder / "secrets").stat().st_mode & 0o77 == 0
+    assert f'"container_name": "{mine.name}"' in mine.sh("docker compose config --format json")
+    assert mine.read("production/env.example")["COMPOSE_PROJECT_NAME"] == f"{mine.name}-production"
     mine.sh("make up")
-    mine.sh(typed('make manage ARGS="startapp people"'))
-    mine.install("people")
-    (mine.code / "people/models.py").write_text(USER)
-    mine.add(mine.settings, typed('AUTH_USER_MODEL = "people.User"'))
-    mine.sh(typed("make manage ARGS=makemigrations"))
+    assert START_PAGE in requests.get(mine.url, timeout=5).text
+
+
+def test_user_model_md_after_the_first_start_needs_make_clean_and_keeps_the_password(mine):
+    mine.follow("user-model.md")
     mine.sh("make up", ok=False)
     assert "InconsistentMigrationHistory" in mine.sh("docker compose logs frontend")
-    mine.sh(typed("make clean up"))
-    assert "Site administration" in log_in(mine.url, PASSWORD, EMAIL)
+    before, after = steps(PAGES / "user-model.md", "Before the first start"), "make clean up\n"
+    assert [block[:2] for block in before] == [("sh", "make up\n")]
+    assert ("sh", after, []) in steps(PAGES / "user-model.md", "After the first start")
+    mine.follow("user-model.md", "After the first start")
+    assert "Site administration" in mine.log_in()
     # The superuser's password must not be in another column.
-    assert mine.sql("select email, name from people_user") == "your_email@example.com|"
+    assert mine.sql("select email, first_name, last_name from people_user") == f"{EMAIL}||"
 
 
-def test_an_app_with_a_model_a_template_and_a_style_sheet_shows_its_page(mine):
-    mine.sh(typed('make manage ARGS="startapp news"'))
-    mine.install("news")
-    news = mine.code / "news"
-    (news / "models.py").write_text(MODEL)
-    (news / "views.py").write_text(VIEW)
-    (news / "admin.py").write_text(
-        "from django.contrib import admin\nfrom news.models import Product\n\nadmin.site.register(Product)\n"
-    )
-    (news / "templates/news").mkdir(parents=True)
-    (news / "templates/news/products.html").write_text(TEMPLATE)
-    typed("{% load static %}"), typed(TEMPLATE[TEMPLATE.index("<link") : TEMPLATE.index("\n</head>")])
-    (news / "static").mkdir()
-    (news / "static/style.css").write_text("h1 { color: teal }\n")
-    (mine.code / "static").mkdir()
-    (mine.code / "static/print.css").write_text("h1 { color: black }\n")
-    mine.add(mine.settings, typed('STATICFILES_DIRS = [BASE_DIR / "static"]'))
-    mine.add(mine.urls, "from news.views import products", "urlpatterns.append(path('', products))")
-    mine.sh("make manage ARGS=makemigrations")
-    health = mine.folder / "health.py"
-    health.write_text(health.read_text().replace("/admin/login/", "/"))
-    mine.sh("make up")
+def test_page_md_shows_a_product_with_both_style_sheets(mine):
+    mine.follow("page.md", "", "A folder for files of all apps")
     page = requests.get(mine.url, timeout=5).text
-    assert "All products" in page and 'href="/static/style.css"' in page
-    assert "teal" in requests.get(f"{mine.url}/static/style.css", timeout=5).text
+    assert "All products" in page and 'href="/static/news/style.css"' in page
+    assert "teal" in requests.get(f"{mine.url}/static/news/style.css", timeout=5).text
     assert "black" in requests.get(f"{mine.url}/static/print.css", timeout=5).text
-    add_product(mine.url, PASSWORD, "A green chair")
+    mine.add_product(name="A green chair")
 
 
-def test_make_lock_adds_a_package_and_psycopg_3_and_make_manage_uses_them_before_make_up(mine):
-    packages, lock = mine.folder / "requirements.in", mine.folder / "requirements.txt"
-    mine.change(packages, typed("psycopg2-binary"), f"{typed('psycopg[binary]')}\ndjango-extensions")
-    mine.sh(typed("make lock"))
-    text = lock.read_text()
-    assert "psycopg-binary==" in text and "psycopg2" not in text and "--hash=sha256:" in text
-    assert re.search(r"^django==5\.2\.", text, re.MULTILINE)
-    assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
-    assert "django-extensions==" in (mine.folder / "production/requirements.txt").read_text()
-    mine.install("django_extensions")
-    assert "No changes detected" in mine.sh("make manage ARGS=makemigrations")
-    mine.sh("make up")
+def test_package_md_installs_packages_and_shows_the_toolbar(mine):
+    printed = mine.follow("package.md", "From PyPI", "From Debian", "For development only", "psycopg 3 instead of psycopg2")
+    assert "/admin/login/\t" in printed and re.search(r"^\d{3}$", printed, re.MULTILINE)
+    lock, production = ((mine.folder / file).read_text() for file in ("requirements.txt", "production/requirements.txt"))
+    for text in (lock, production):
+        assert "psycopg-binary==" in text and "psycopg2" not in text and "django-extensions==" in text
+        assert re.search(r"^django==5\.2\.", text, re.MULTILINE) and "--hash=sha256:" in text
+        assert "://" not in text and "index-url" not in text
+    assert (mine.folder / "requirements.txt").stat().st_uid == os.getuid()
+    assert "django-debug-toolbar==" in lock and "debug-toolbar" not in production
+    page = requests.get(f"{mine.url}/admin/login/", timeout=5).text
+    assert "djdt" in page
     assert "A green chair" in requests.get(mine.url, timeout=5).text
+    # Its own check would end the tests.
+    assert "Ran 2 tests" in mine.sh("make manage ARGS=test")
 
 
-def test_a_setting_in_secrets_txt_is_on_the_page_and_mail_in_the_log(mine):
-    mine.add(mine.secrets, "GREETING=hello there")
-    mine.add(mine.settings, typed('GREETING = get_config("GREETING")'))
-    view = mine.code / "news/views.py"
-    mine.change(
-        view, "    return", "    send_mail('A visitor came', 'Hello', 'shop@example.com', ['owner@example.com'])\n    return"
-    )
-    mine.change(view, "from django.shortcuts", "from django.core.mail import send_mail\nfrom django.shortcuts")
-    mine.add(mine.settings, typed('EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"'))
-    mine.sh("make up")
+def test_setting_md_shows_the_setting_and_reads_the_key_in_a_file(mine):
+    mine.follow("setting.md", "A setting", "A secret", "A key in a file")
     assert "hello there" in requests.get(mine.url, timeout=5).text
-    until(lambda: "Subject: A visitor came" in mine.sh(typed("make logs")), 5)
+    key = (mine.folder / "secrets/SIGNING_KEY").read_text().rstrip("\n")
+    assert get_settings(mine, "API_KEY", "SIGNING_KEY", "PAGE_SIZE") == ["a-key-for-development", key, 20]
+
+
+def get_settings(project, *names):
+    """Return the values of settings in the running container."""
+    code = f"from django.conf import settings as s; print([s.{', s.'.join(names)}])"
+    return ast.literal_eval(project.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"'))
 
 
 def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_table(mine):
     def try_it():
         browser = requests.Session()
         browser.headers = {"Host": "name.app.github.dev", "Origin": "https://name.app.github.dev"}
-        return log_in(mine.url, PASSWORD, EMAIL, browser)
+        return log_in(mine.url, mine.read("secrets/secrets.txt")["DJANGO_SUPERUSER_PASSWORD"], EMAIL, browser)
 
     mine.add(mine.settings, typed('ALLOWED_HOSTS = ["localhost", ".app.github.dev"]').replace("[", '["127.0.0.1", '))
     mine.sh("make up")
@@ -248,33 +199,24 @@ def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_
     assert "Site administration" in try_it()
 
 
-def test_an_upload_is_on_the_page_and_stays_when_the_container_is_replaced(mine):
-    mine.add(mine.settings, typed('MEDIA_ROOT = "/media"'), typed('MEDIA_URL = "media/"'))
-    mine.add(mine.urls, "from django.conf import settings", "from django.conf.urls.static import static")
-    mine.add(mine.urls, typed("urlpatterns += static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT)"))
-    mine.change(mine.folder / "Dockerfile", "USER myuser\n", f"{typed('RUN install -d -o myuser /media')}\nUSER myuser\n")
-    compose = mine.folder / "docker-compose.yaml"
-    mine.change(compose, "    init: true\n", f"    init: true\n    {typed('volumes: [media:/media]')}\n")
-    mine.add(compose, typed("volumes: {media: }"))
-    mine.add(mine.code / "news/models.py", "    picture = models.FileField(blank=True)")
-    mine.sh("make manage ARGS=makemigrations")
-    mine.sh("make up")
-    add_product(mine.url, PASSWORD, "A red chair", picture=("chair.gif", GIF, "image/gif"))
+def test_uploads_md_shows_a_picture_that_stays_and_mail_md_prints_a_mail(mine):
+    mine.follow("uploads.md")
+    mine.add_product(name="A red chair", picture=("chair.gif", GIF, "image/gif"))
     mine.sh("make down")
+    printed = mine.follow("mail.md")
+    assert "To: you@example.com" in printed and f"From: {mine.name}@example.com" in printed
     mine.sh("make up")
-    assert requests.get(f"{mine.url}/media/chair.gif", timeout=5).content == GIF
-    assert 'src="/media/chair.gif"' in requests.get(mine.url, timeout=5).text
+    assert requests.get(f"{mine.url}/media/products/chair.gif", timeout=5).content == GIF
+    assert 'src="/media/products/chair.gif"' in requests.get(mine.url, timeout=5).text
 
 
-def test_make_up_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
-    command = typed("command: ./start.sh python manage.py ...").replace("...", FOREVER)
-    lines = ["build: .", "env_file: ../secrets/secrets.txt", "init: true", "depends_on: [backend]", command]
-    worker = "\n    ".join(["\n  worker:", *lines])
-    mine.change(mine.folder / "docker-compose.yaml", "\n  backend:\n", f"{worker}\n\n  backend:\n")
-    mine.sh("make up")
-    until(lambda: "42" in mine.sh("docker compose logs worker").split(), 30)
+def test_worker_md_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
+    mine.follow("worker.md", "", "A job every night")
+    until(lambda: "There are 2 products." in mine.sh("docker compose logs worker"), 30)
+    (job,) = [block[1] for block in steps(PAGES / "worker.md", "A job every night") if block[0] == "sh"]
+    assert job in (PAGES / "worker.md").read_text().partition("15 3 * * *")[2]
     before = [mine.container(service)["Id"] for service in ("frontend", "backend")]
-    sh('make manage ARGS="check"', cwd=mine.folder, env={**os.environ, **mine.variables, "PORT": "1", "DB_PORT": "1"})
+    sh('make manage ARGS="check"', cwd=mine.folder, env={**os.environ, "PORT": "1", "DB_PORT": "1"})
     assert [mine.container(service)["Id"] for service in ("frontend", "backend")] == before
 
 
@@ -288,58 +230,57 @@ def browse(container, url, tools):
     sh(f"docker run --rm -i --network container:{container} {tools} python {words} > /dev/null")
 
 
-def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and_asgi(mine, tools):
+def test_the_commands_of_the_ci_workflow_succeed(mine):
+    commands = re.findall("- run: (.*)", (mine.folder / ".github/workflows/ci.yml").read_text())
+    printed = [mine.sh(command) for command in commands]
+    assert len(commands) == 4 and "Ran 2 tests" in printed[2] and "Ran 2 tests" in printed[3]
+
+
+def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools):
     before = [mine.container(service)["Id"] for service in mine.names]
     # While the image is built, Django reads these settings from env.example. There is no secret yet.
     mine.add(mine.settings, SETTINGS)
-    mine.add(mine.secrets, "TIME_ZONE=Europe/Berlin", "LIMIT=1", "MAIL_KEY=another word")
+    mine.add(mine.folder / "secrets/secrets.txt", "TIME_ZONE=Europe/Berlin", "LIMIT=1")
     mine.add(mine.folder / "production/env.example", "TIME_ZONE='Europe/Berlin'  # a comment", "LIMIT=2", "PRICE='$5 # and\nmore'")
-    prod = mine.deploy(GREETING="hello visitors", LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
-    prod.secret("MAIL_KEY").write_text(PEM)
-    prod.sh("make secrets")
-    compose, settings = prod.folder / "docker-compose.yaml", mine.code / "shop/settings_production.py"
-    mine.change(compose, "secrets: [DJANGO_SECRET_KEY, ", "secrets: [MAIL_KEY, DJANGO_SECRET_KEY, ")
-    mine.add(compose, "  MAIL_KEY: {file: secrets/MAIL_KEY}")
-    # A worker and ASGI, as the README of production/ says.
-    text = " ".join((ROOT / DJANGO / "production/README.md").read_text().split())
-    for path, old, new in (
-        (prod.folder / "Dockerfile", "GRANIAN_INTERFACE=wsgi", "GRANIAN_INTERFACE=asginl"),
-        (prod.folder / "Dockerfile", "GRANIAN_BLOCKING_THREADS=4", "GRANIAN_BLOCKING_THREADS=1"),
-        (prod.folder / "Dockerfile", "shop.wsgi:application", "shop.asgi:application"),
-        (settings, 'database["CONN_MAX_AGE"] = 60', 'database["CONN_MAX_AGE"] = 0'),
-    ):
-        assert f"`{new.replace('shop.', 'codesolid_demo.')}`" in text
-        mine.change(path, old, new)
-    assert "`command: ./start.sh python manage.py ...`" in text
-    frontend = re.search(
-        r"\n  frontend:\n(.*?)\n    # If migrations take longer.*?\n\n  backend:", compose.read_text(), re.DOTALL
-    )
-    worker = f"\n  worker:\n{frontend[1]}    command: ./start.sh python manage.py {FOREVER}\n\n  backend:\n"
-    mine.change(compose, "\n  backend:\n", worker)
-    # The tests of the folder work with a user model that has no field `username`, too.
-    assert "Ran 2 tests" in prod.sh("make check")
-    prod.sh("make up")
-    code = "from django.conf import settings as s; print([s.GREETING, s.TIME_ZONE, s.LIMIT, s.PRICE, s.MAIL_KEY, s.MODE, s.NOTE])"
-    shell = f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"'
-    values = ["hello visitors", "Europe/Berlin", 3, "$5 # and\nmore", PEM.rstrip("\n"), "closed", ""]
-    assert ast.literal_eval(prod.sh(shell)) == values
+    prod = mine.production = Production(mine.folder.parent, mine.folder)
+    prod.set(LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
+    for page in ("page.md", "package.md", "setting.md", "uploads.md", "worker.md", "mail.md"):
+        if page != "mail.md":
+            mine.reader.follow(page, "In production")
+    mine.reader.catch_up("make -C production up")
+    names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY MODE NOTE".split()
+    key = prod.secret("SIGNING_KEY").read_text().rstrip("\n")
+    values = ["hello visitors", "Europe/Berlin", 3, "$5 # and\nmore", "a-key-for-production\n".strip(), key, "closed", ""]
+    assert get_settings(prod, *names) == values
     # Production keeps the LOGGING of settings.py, and replaces one entry of STORAGES.
-    code = "from django.conf import settings as s; print([list(s.LOGGING['handlers']), s.STORAGES])"
-    handlers, storages = ast.literal_eval(prod.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"'))
-    assert handlers == ["mine"] and storages["default"]["OPTIONS"] == {"file_permissions_mode": 0o644}
+    handlers, storages = get_settings(prod, "LOGGING['handlers'].keys().__iter__().__next__()", "STORAGES")
+    assert handlers == "mine" and storages["default"]["OPTIONS"] == {"file_permissions_mode": 0o644}
     assert storages["staticfiles"]["BACKEND"].endswith(".ManifestStaticFilesStorage")
-    development = 'docker compose run --rm -T --no-deps -v "$PWD/shop:/app" frontend'
-    assert ast.literal_eval(mine.sh(shell.replace("docker compose exec -T frontend", development)))[-2:] == ["open", ""]
-    until(lambda: "42" in prod.sh("docker compose logs --no-log-prefix worker").split(), 30)
+    until(lambda: "There are 0 products." in prod.sh("docker compose logs --no-log-prefix worker"), 30)
     password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
     add_product(prod.url, password, "A red chair", picture=("chair.gif", GIF, "image/gif"))
     page = requests.get(prod.url, timeout=5).text
-    assert "hello visitors" in page and re.search(r'href="/static/style\.[0-9a-f]{12}\.css"', page)
+    assert "hello visitors" in page and re.search(r'href="/static/news/style\.[0-9a-f]{12}\.css"', page)
+    assert "djdt" not in requests.get(f"{prod.url}/admin/login/", timeout=5).text
     assert "black" in requests.get(f"{prod.url}/static/print.css", timeout=5).text
     browse(prod.names["proxy"], "http://localhost", tools)
     # The two projects share no container, image or data.
     assert [mine.container(service)["Id"] for service in mine.names] == before
     assert "A green chair" in requests.get(mine.url, timeout=5).text and "A green chair" not in page
+
+
+def test_a_login_in_production_does_not_end_the_login_in_development(mine):
+    prod = mine.production
+    with requests.Session() as browser:
+        log_in(mine.url, mine.read("secrets/secrets.txt")["DJANGO_SUPERUSER_PASSWORD"], EMAIL, browser)
+        log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL, browser)
+        for url in (mine.url, prod.url):
+            assert "Site administration" in browser.get(f"{url}/admin/", timeout=5).text
+
+
+def test_data_from_development_comes_to_production_and_make_clean_leaves_production(mine):
+    prod = mine.production
+    text = " ".join((ROOT / DJANGO / "production/README.md").read_text().split())
     before = [prod.container(service)["Id"] for service in prod.names]
     save = "docker compose exec -T frontend python manage.py dumpdata news > news.json"
     load = "docker compose exec -T frontend python manage.py loaddata --format=json - < ../news.json"
@@ -353,7 +294,7 @@ def test_the_copy_is_deployed_beside_development_with_its_own_setting_secret_and
 
 
 def test_make_check_fails_with_a_failing_test_and_leaves_nothing(mine):
-    prod, tests = mine.production, mine.code / "shop/tests.py"
+    prod, tests = mine.production, mine.settings.with_name("tests.py")
     before = tests.read_text()
     tests.write_text(before.replace("'Site administration'", "'something that is not there'"))
     printed = prod.sh("make check", ok=False)
@@ -372,5 +313,5 @@ def test_a_backup_brings_the_destroyed_shop_back(mine):
     assert "A red chair" not in requests.get(prod.url, timeout=5).text
     assert f"Restored {folder}" in prod.sh(f"make restore BACKUP={folder}")
     assert "A red chair" in requests.get(prod.url, timeout=5).text
-    assert requests.get(f"{prod.url}/media/chair.gif", timeout=5).content == GIF
+    assert requests.get(f"{prod.url}/media/products/chair.gif", timeout=5).content == GIF
     assert "Site administration" in log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL)
