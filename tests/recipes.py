@@ -11,7 +11,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMES = re.compile(r"(?:\d+\. )?((?:(?:,? and )?`[^` ]+`)+)")
 
 # These take long, so they wait until something needs their result. One run then does for several sections or pages.
-LOCK, UP, PRODUCTION = SLOW = ["make lock", "make up", "make -C production up"]
+LOCK, UP, PRODUCTION = "make lock", "make up", "make -C production up"
 
 
 def steps(page, heading=""):
@@ -42,38 +42,56 @@ class Reader:
     """Follows the pages in a project, which has `folder` and `sh`."""
 
     def __init__(self, project):
-        """Nothing waits yet."""
-        self.project, self.waiting = project, []
+        """Nothing waits yet. `later` has the commands that come after `make up`, which wait with it."""
+        self.project, self.locked, self.later = project, True, {}
 
-    def follow(self, page, *headings):
-        """Do what the sections of a page say, without the slow commands at their end. Return what the other commands printed."""
-        path = self.project.folder / "recipes" / page
-        done = [self.do(path, *step) for heading in headings or [""] for step in steps(path, heading)]
-        assert done, f"{page} has no block under {headings}"
-        return "\n".join(done)
+    def follow(self, *sections):
+        """Do what sections say, such as "page.md" or "page.md: In production". Return what their commands printed.
 
-    def do(self, page, language, content, names):
-        """Do what one block says. Return what its commands printed."""
-        if language == "sh":
-            lines = content.splitlines()
-            self.waiting += [line for line in lines if line in SLOW and line not in self.waiting]
-            script = "\n".join(line for line in lines if line not in SLOW)
-            if not script:
-                return ""
-            self.catch_up(LOCK, *([UP] if "docker compose" in script else []), *([PRODUCTION] if "cd production" in script else []))
-            return self.project.sh(f"set -e\n{script}")
-        assert names, f"{page.name} names no file above this block:\n{content}"
+        `make up`, and the commands of a section after it, wait for `catch_up`.
+        """
+        printed = []
+        for section in sections:
+            name, _, heading = section.partition(": ")
+            blocks = steps(self.project.folder / "recipes" / name, heading)
+            assert blocks, f"{section} has no blocks"
+            started = None
+            for language, content, names in blocks:
+                if language != "sh":
+                    assert names, f"{section} names no file above this block:\n{content}"
+                    self.write(language, content, names)
+                    continue
+                for part in re.split(rf"^({LOCK}|{UP}|{PRODUCTION})\n", content, flags=re.MULTILINE):
+                    if part in (UP, PRODUCTION):
+                        started = part
+                        self.later.setdefault(part, [])
+                    elif part == LOCK:
+                        self.locked = False
+                    elif part and (started or ("docker compose" in part and UP in self.later)):
+                        self.later[started or UP].append(part)
+                    elif part:
+                        self.lock()
+                        printed.append(self.project.sh(f"set -e\n{part}"))
+        return "\n".join(printed)
+
+    def write(self, language, content, names):
+        """Write a whole file, or change the named files. `*` in a name is the number of a migration."""
         for number, name in enumerate(names):
-            path = self.project.folder / name
+            path = next(self.project.folder.glob(name), self.project.folder / name)
             if language != "diff":
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content)
             elif path.exists() or not number:
                 change(path, content)
-        return ""
 
-    def catch_up(self, *commands):
-        """Run those of the slow commands that wait. Return what they printed."""
-        now = [command for command in commands or (LOCK, UP) if command in self.waiting]
-        self.waiting = [command for command in self.waiting if command not in now]
-        return "\n".join(self.project.sh(command) for command in now)
+    def lock(self):
+        """Run `make lock`, if it waits."""
+        if not self.locked:
+            self.project.sh(LOCK)
+            self.locked = True
+
+    def catch_up(self):
+        """Run what waits. Return what the commands after `make up` printed."""
+        self.lock()
+        later, self.later = self.later, {}
+        return "\n".join(self.project.sh(f"set -e\n{part}") for command in later for part in [command, *later[command]])

@@ -1,23 +1,25 @@
-"""Make a project of your own with `make new`, and follow the pages in recipes/ in it, one after the other. Then deploy it with its
-folder production/, save a backup, destroy the data and restore it.
+"""Make a project of your own with `make new`, and follow the pages in recipes/ in it, one after the other. Then deploy it with
+its folder production/, save a backup, destroy the data and restore it.
 
 The tests build on each other, in the order of recipes/README.md. recipes.py does what a page says; the tests look at the outcome.
 """
 
 import ast
 import base64
+import json
 import os
 import re
-import signal
-import time
+import socket
+import threading
 import uuid
 
 import pytest
 import requests
 from pages import START_PAGE, log_in, submit
+from pages import page as page_of
 from projects import DJANGO, USED_IMAGES, ComposeProject, Production
 from recipes import Reader, steps
-from shell import ROOT, sh, until
+from shell import ROOT, free_port, sh, until
 
 PAGES = ROOT / DJANGO / "recipes"
 README = " ".join((ROOT / DJANGO / "README.md").read_text().split())
@@ -53,10 +55,9 @@ def typed(text):
 class Mine(ComposeProject):
     """A project made by `make new`. It has its own name and ports, so its commands need no variables. It is developed first."""
 
-    variables = {}
-
     def __init__(self, base):
         """Make it. Its path contains a space."""
+        self.variables = {}
         self.name = f"test_{uuid.uuid4().hex[:8]}"
         self.folder = base / "a folder" / self.name
         self.folder.parent.mkdir()
@@ -70,9 +71,9 @@ class Mine(ComposeProject):
         """Return the keys and values of a file of settings."""
         return dict(re.findall(r"^(\w+)=(.*)", (self.folder / file).read_text(), re.MULTILINE))
 
-    def follow(self, page, *sections):
-        """Do what the sections of a page say, and start what has changed. Return what the commands printed."""
-        return self.reader.follow(page, *sections) + self.reader.catch_up()
+    def follow(self, *sections):
+        """Do what sections of pages say, and start what has changed. Return what the commands printed."""
+        return self.reader.follow(*sections) + self.reader.catch_up()
 
     def add(self, path, *lines):
         """Add lines at the end of a file."""
@@ -140,14 +141,14 @@ def test_user_model_md_after_the_first_start_needs_make_clean_and_keeps_the_pass
     before, after = steps(PAGES / "user-model.md", "Before the first start"), "make clean up\n"
     assert [block[:2] for block in before] == [("sh", "make up\n")]
     assert ("sh", after, []) in steps(PAGES / "user-model.md", "After the first start")
-    mine.follow("user-model.md", "After the first start")
+    mine.follow("user-model.md: After the first start")
     assert "Site administration" in mine.log_in()
     # The superuser's password must not be in another column.
     assert mine.sql("select email, first_name, last_name from people_user") == f"{EMAIL}||"
 
 
 def test_page_md_shows_a_product_with_both_style_sheets(mine):
-    mine.follow("page.md", "", "A folder for files of all apps")
+    mine.follow("page.md", "page.md: A folder for files of all apps")
     page = requests.get(mine.url, timeout=5).text
     assert "All products" in page and 'href="/static/news/style.css"' in page
     assert "teal" in requests.get(f"{mine.url}/static/news/style.css", timeout=5).text
@@ -155,8 +156,10 @@ def test_page_md_shows_a_product_with_both_style_sheets(mine):
     mine.add_product(name="A green chair")
 
 
-def test_package_md_installs_packages_and_shows_the_toolbar(mine):
-    printed = mine.follow("package.md", "From PyPI", "From Debian", "For development only", "psycopg 3 instead of psycopg2")
+def test_package_md_installs_packages_and_shows_the_toolbar_and_debugger_md_stops_at_a_line(mine):
+    mine.add(mine.folder / ".env", f"DEBUG_PORT={free_port()}")
+    pages = "From PyPI", "From Debian", "For development only", "psycopg 3 instead of psycopg2"
+    printed = mine.follow(*(f"package.md: {heading}" for heading in pages), "debugger.md")
     assert "/admin/login/\t" in printed and re.search(r"^\d{3}$", printed, re.MULTILINE)
     lock, production = ((mine.folder / file).read_text() for file in ("requirements.txt", "production/requirements.txt"))
     for text in (lock, production):
@@ -165,15 +168,59 @@ def test_package_md_installs_packages_and_shows_the_toolbar(mine):
         assert "://" not in text and "index-url" not in text
     assert (mine.folder / "requirements.txt").stat().st_uid == os.getuid()
     assert "django-debug-toolbar==" in lock and "debug-toolbar" not in production
-    page = requests.get(f"{mine.url}/admin/login/", timeout=5).text
-    assert "djdt" in page
+    assert "djdt" in requests.get(f"{mine.url}/admin/login/", timeout=5).text
     assert "A green chair" in requests.get(mine.url, timeout=5).text
-    # Its own check would end the tests.
-    assert "Ran 2 tests" in mine.sh("make manage ARGS=test")
+    assert stops_at_a_breakpoint(mine, "news/views.py", "return render")
+
+
+def stops_at_a_breakpoint(project, file, line):
+    """Do with debugpy what an editor does: set a breakpoint at a line, load the page. Return whether Django stops there."""
+    launch = json.loads((project.folder / ".vscode/launch.json").read_text())["configurations"][0]
+    mapping = {"localRoot": str(project.folder / "src"), "remoteRoot": launch["pathMappings"][0]["remoteRoot"]}
+    path = project.folder / "src" / file
+    number = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if line in text)
+    with socket.create_connection(("127.0.0.1", int(project.read(".env")["DEBUG_PORT"])), 30) as connection:
+        stream = connection.makefile("rwb")
+
+        def send(command, **arguments):
+            text = json.dumps({"seq": 1, "type": "request", "command": command, "arguments": arguments}).encode()
+            stream.write(b"Content-Length: %d\r\n\r\n%s" % (len(text), text))
+            stream.flush()
+
+        def wait_for(word):
+            while True:
+                length = int(stream.readline().split()[-1])
+                stream.readline()
+                message = json.loads(stream.read(length))
+                if word in (message.get("event"), message.get("command")):
+                    return message.get("body")
+
+        send("initialize", adapterID="debugpy")
+        wait_for("initialize")
+        send("attach", pathMappings=[mapping])
+        wait_for("initialized")
+        send("setBreakpoints", source={"path": str(path)}, breakpoints=[{"line": number}])
+        wait_for("setBreakpoints")
+        send("configurationDone")
+        visitor = threading.Thread(target=page_of, args=[project.url])
+        visitor.start()
+        stopped = wait_for("stopped")
+        send("continue", threadId=stopped["threadId"])
+        visitor.join()
+    return stopped["reason"] == "breakpoint"
+
+
+def test_uploads_md_shows_a_picture_that_stays_when_the_container_is_replaced(mine):
+    mine.follow("uploads.md")
+    mine.add_product(name="A red chair", picture=("chair.gif", GIF, "image/gif"))
+    mine.sh("make down")
+    mine.sh("make up")
+    assert requests.get(f"{mine.url}/media/products/chair.gif", timeout=5).content == GIF
+    assert 'src="/media/products/chair.gif"' in requests.get(mine.url, timeout=5).text
 
 
 def test_setting_md_shows_the_setting_and_reads_the_key_in_a_file(mine):
-    mine.follow("setting.md", "A setting", "A secret", "A key in a file")
+    mine.follow("setting.md: A setting", "setting.md: A secret", "setting.md: A key in a file")
     assert "hello there" in requests.get(mine.url, timeout=5).text
     key = (mine.folder / "secrets/SIGNING_KEY").read_text().rstrip("\n")
     assert get_settings(mine, "API_KEY", "SIGNING_KEY", "PAGE_SIZE") == ["a-key-for-development", key, 20]
@@ -199,19 +246,20 @@ def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_
     assert "Site administration" in try_it()
 
 
-def test_uploads_md_shows_a_picture_that_stays_and_mail_md_prints_a_mail(mine):
-    mine.follow("uploads.md")
-    mine.add_product(name="A red chair", picture=("chair.gif", GIF, "image/gif"))
-    mine.sh("make down")
-    printed = mine.follow("mail.md")
+def test_mail_md_prints_a_mail_in_development(mine):
+    printed = mine.reader.follow("mail.md")
     assert "To: you@example.com" in printed and f"From: {mine.name}@example.com" in printed
-    mine.sh("make up")
-    assert requests.get(f"{mine.url}/media/products/chair.gif", timeout=5).content == GIF
-    assert 'src="/media/products/chair.gif"' in requests.get(mine.url, timeout=5).text
+
+
+def test_cache_md_shares_values_translations_md_translates_and_extension_md_finds_a_misspelled_name(mine):
+    printed = mine.follow("cache.md", "translations.md", "extension.md")
+    assert "hello" in printed.splitlines() and "<h1>Alle Produkte</h1>" in printed
+    assert "<QuerySet [<Product: A green chair>]>" in printed
+    assert "<h1>All products</h1>" in requests.get(mine.url, timeout=5).text
 
 
 def test_worker_md_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
-    mine.follow("worker.md", "", "A job every night")
+    mine.follow("worker.md", "worker.md: A job every night")
     until(lambda: "There are 2 products." in mine.sh("docker compose logs worker"), 30)
     (job,) = [block[1] for block in steps(PAGES / "worker.md", "A job every night") if block[0] == "sh"]
     assert job in (PAGES / "worker.md").read_text().partition("15 3 * * *")[2]
@@ -230,10 +278,16 @@ def browse(container, url, tools):
     sh(f"docker run --rm -i --network container:{container} {tools} python {words} > /dev/null")
 
 
-def test_the_commands_of_the_ci_workflow_succeed(mine):
+def test_uv_md_installs_the_same_packages_and_the_ci_workflow_runs_the_test_of_tests_and_ci_md(mine):
+    packages = "docker compose exec -T frontend pip list --format freeze"
+    before = mine.sh(packages)
+    mine.reader.follow("uv.md")
+    assert "Ran 3 tests" in mine.follow("tests-and-ci.md")
+    assert mine.sh("docker compose exec -T frontend pip list --format freeze") == before
     commands = re.findall("- run: (.*)", (mine.folder / ".github/workflows/ci.yml").read_text())
     printed = [mine.sh(command) for command in commands]
-    assert len(commands) == 4 and "Ran 2 tests" in printed[2] and "Ran 2 tests" in printed[3]
+    assert len(commands) == 4 and "Ran 3 tests" in printed[2] and "Ran 3 tests" in printed[3]
+    assert mine.sh(packages) == before
 
 
 def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools):
@@ -241,17 +295,20 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     # While the image is built, Django reads these settings from env.example. There is no secret yet.
     mine.add(mine.settings, SETTINGS)
     mine.add(mine.folder / "secrets/secrets.txt", "TIME_ZONE=Europe/Berlin", "LIMIT=1")
-    mine.add(mine.folder / "production/env.example", "TIME_ZONE='Europe/Berlin'  # a comment", "LIMIT=2", "PRICE='$5 # and\nmore'")
+    mine.add(
+        mine.folder / "production/env.example", "TIME_ZONE='Europe/Berlin'  # a comment", "LIMIT=2", "PRICE='$5 # and\nmore'"
+    )
     prod = mine.production = Production(mine.folder.parent, mine.folder)
     prod.set(LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
-    for page in ("page.md", "package.md", "setting.md", "uploads.md", "worker.md", "mail.md"):
-        if page != "mail.md":
-            mine.reader.follow(page, "In production")
-    mine.reader.catch_up("make -C production up")
-    names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY MODE NOTE".split()
+    pages = "page package setting uploads worker mail cache translations extension uv".split()
+    mine.follow(*(f"{page}.md: In production" for page in pages))
+    names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY EMAIL_HOST_PASSWORD MODE NOTE".split()
     key = prod.secret("SIGNING_KEY").read_text().rstrip("\n")
-    values = ["hello visitors", "Europe/Berlin", 3, "$5 # and\nmore", "a-key-for-production\n".strip(), key, "closed", ""]
-    assert get_settings(prod, *names) == values
+    secrets = ["a-key-for-production", key, "the-password-of-your-mail-account"]
+    assert get_settings(prod, *names) == ["hello visitors", "Europe/Berlin", 3, "$5 # and\nmore", *secrets, "closed", ""]
+    # There is no such mail server.
+    (send,) = [block[1] for block in steps(PAGES / "mail.md", "Send one in production")]
+    assert re.search("gaierror|Name or service not known|name resolution", mine.sh(send, ok=False))
     # Production keeps the LOGGING of settings.py, and replaces one entry of STORAGES.
     handlers, storages = get_settings(prod, "LOGGING['handlers'].keys().__iter__().__next__()", "STORAGES")
     assert handlers == "mine" and storages["default"]["OPTIONS"] == {"file_permissions_mode": 0o644}
@@ -299,7 +356,7 @@ def test_make_check_fails_with_a_failing_test_and_leaves_nothing(mine):
     tests.write_text(before.replace("'Site administration'", "'something that is not there'"))
     printed = prod.sh("make check", ok=False)
     tests.write_text(before)
-    assert "Ran 2 tests" in printed and "FAILED (failures=1)" in printed
+    assert "Ran 3 tests" in printed and "FAILED (failures=1)" in printed
     assert sh("docker ps -aq --filter name=^check-; docker volume ls -q --filter name=^check-") == ""
     assert sh("docker image ls -q 'check-*'") == ""
 
