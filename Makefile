@@ -97,7 +97,7 @@ lint: .venv/lint secrets ## Check the style of every file
 	  tests/other-engines/*.Dockerfile tests/engine/images/*/Dockerfile
 	.venv/bin/python -m checkov.main
 	.venv/bin/python -m checkov.main --config-file tests/tools/checkov-tests.yaml
-	.venv/bin/zizmor --offline --quiet --persona=auditor .github
+	.venv/bin/zizmor --offline --quiet --persona=auditor .github 03-docker-compose-django/new/.github
 	.venv/bin/shellcheck */*.sh */*/*.sh */*/*/*.sh tests/engine/images/*/*.sh
 	.venv/bin/ruff check && .venv/bin/ruff format --check
 	.venv/bin/yamllint --strict .

@@ -27,6 +27,12 @@ def steps(page, heading=""):
     return found
 
 
+def sections(page):
+    """Return the sections of a page that have blocks, as `Reader.follow` takes them."""
+    headings = ["", *re.findall("^## (.*)", page.read_text(), re.MULTILINE)]
+    return [f"{page.name}: {heading}".removesuffix(": ") for heading in headings if steps(page, heading)]
+
+
 def change(path, diff):
     """Apply a diff without line numbers. `@@` separates its parts. Raise AssertionError unless each fits exactly once."""
     for part in re.split(r"^@@.*\n", diff, flags=re.MULTILINE):
@@ -43,7 +49,7 @@ class Reader:
 
     def __init__(self, project):
         """Nothing waits yet. `later` has the commands that come after `make up`, which wait with it."""
-        self.project, self.locked, self.later = project, True, {}
+        self.project, self.locked, self.later, self.done = project, True, {}, set()
 
     def follow(self, *sections):
         """Do what sections say, such as "page.md" or "page.md: In production". Return what their commands printed.
@@ -55,6 +61,7 @@ class Reader:
             name, _, heading = section.partition(": ")
             blocks = steps(self.project.folder / "recipes" / name, heading)
             assert blocks, f"{section} has no blocks"
+            self.done.add(section)
             started = None
             for language, content, names in blocks:
                 if language != "sh":

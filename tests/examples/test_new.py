@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from projects import DJANGO
+from recipes import change
 from shell import ROOT, sh, until
 
 
@@ -95,3 +96,14 @@ def test_an_error_and_ctrl_c_leave_nothing(source, tmp_path):
             os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == (130 if "sleep" in end else 1)
         assert left(source) == {"bin"}
+
+
+def test_a_change_that_a_page_shows_must_fit_exactly_once(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("a\nb\n\na\nc\n")
+    change(file, " b\n\n+new\n a\n@@\n-c\n+d\n")
+    assert file.read_text() == "a\nb\n\nnew\na\nd\n"
+    for diff in (" a\n+twice\n", " b\n a\n", "+nowhere\n", "b\n+no diff\n"):
+        with pytest.raises(AssertionError):
+            change(file, diff)
+    assert file.read_text() == "a\nb\n\nnew\na\nd\n"

@@ -109,7 +109,7 @@ class Reader:
 
     def remove(self):
         """Remove everything that the blocks created."""
-        sh("cd ../shop/shop && make clean", cwd=self.clone.folder, env=self.environment, ok=None)
+        sh("cd ../shop && make clean", cwd=self.clone.folder, env=self.environment, ok=None)
         sh(f"echo yes | make -C {DJANGO}/production clean", cwd=self.clone.folder, stdin=None)
         self.clone.make("clean")
 

@@ -6,6 +6,7 @@ The tests build on each other, in the order of recipes/README.md. recipes.py doe
 
 import ast
 import base64
+import contextlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import requests
 from pages import START_PAGE, log_in, submit
 from pages import page as page_of
 from projects import DJANGO, USED_IMAGES, ComposeProject, Production
-from recipes import Reader, steps
+from recipes import Reader, sections, steps
 from shell import ROOT, free_port, sh, until
 
 PAGES = ROOT / DJANGO / "recipes"
@@ -210,8 +211,8 @@ def stops_at_a_breakpoint(project, file, line):
     return stopped["reason"] == "breakpoint"
 
 
-def test_uploads_md_shows_a_picture_that_stays_when_the_container_is_replaced(mine):
-    mine.follow("uploads.md")
+def test_uploads_md_shows_a_picture_that_stays_and_asgi_md_a_stream(mine):
+    assert re.search(r"^data: [\d:]+\n\ndata: ", mine.follow("asgi.md", "uploads.md"), re.MULTILINE)
     mine.add_product(name="A red chair", picture=("chair.gif", GIF, "image/gif"))
     mine.sh("make down")
     mine.sh("make up")
@@ -290,6 +291,15 @@ def test_uv_md_installs_the_same_packages_and_the_ci_workflow_runs_the_test_of_t
     assert mine.sh(packages) == before
 
 
+def wait_for_streams(url, readers):
+    """Open the page's stream in many browsers at once, and check that the first page answers beside them."""
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(readers):
+            stream = open_ones.enter_context(requests.get(f"{url}/clock/", stream=True, timeout=10))
+            assert next(stream.iter_lines()).startswith(b"data: ")
+        assert requests.get(url, timeout=5).status_code == 200
+
+
 def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools):
     before = [mine.container(service)["Id"] for service in mine.names]
     # While the image is built, Django reads these settings from env.example. There is no secret yet.
@@ -300,7 +310,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     )
     prod = mine.production = Production(mine.folder.parent, mine.folder)
     prod.set(LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
-    pages = "page package setting uploads worker mail cache translations extension uv".split()
+    pages = "page package setting uploads asgi worker mail cache translations extension uv tests-and-ci".split()
     mine.follow(*(f"{page}.md: In production" for page in pages))
     names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY EMAIL_HOST_PASSWORD MODE NOTE".split()
     key = prod.secret("SIGNING_KEY").read_text().rstrip("\n")
@@ -321,9 +331,19 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     assert "djdt" not in requests.get(f"{prod.url}/admin/login/", timeout=5).text
     assert "black" in requests.get(f"{prod.url}/static/print.css", timeout=5).text
     browse(prod.names["proxy"], "http://localhost", tools)
+    wait_for_streams(prod.url, 16)
     # The two projects share no container, image or data.
     assert [mine.container(service)["Id"] for service in mine.names] == before
     assert "A green chair" in requests.get(mine.url, timeout=5).text and "A green chair" not in page
+
+
+def test_each_section_of_each_page_was_followed(mine):
+    pages = [page for page in PAGES.glob("*.md") if page.name != "README.md"]
+    left = {section for page in pages for section in sections(page)} - mine.reader.done
+    assert left == {"user-model.md: Before the first start", "mail.md: Send one in production"}
+    # zsh, the shell of macOS, passes a comment behind a command to the command.
+    blocks = re.findall(r"^```sh\n(.*?)^```", "\n".join(page.read_text() for page in pages), re.MULTILINE | re.DOTALL)
+    assert blocks and not re.search(r"(^|\s)#", "".join(blocks), re.MULTILINE)
 
 
 def test_a_login_in_production_does_not_end_the_login_in_development(mine):
