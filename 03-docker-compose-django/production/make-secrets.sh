@@ -6,7 +6,9 @@ cd "$(dirname "$0")"
 umask 077
 mkdir -p secrets
 [ -e .env ] || cp env.example .env
-for key in DJANGO_SECRET_KEY DJANGO_SUPERUSER_PASSWORD POSTGRES_PASSWORD; do
+
+# The names of the secrets are at the end of docker-compose.yaml
+for key in $(sed -n 's|^  \(.*\): {file: secrets/.*|\1|p' docker-compose.yaml); do
   [ ! -e secrets/$key ] || continue
   LC_ALL=C tr -dc A-Za-z0-9 < /dev/urandom | head -c 50 > secrets/$key.new
   mv secrets/$key.new secrets/$key
