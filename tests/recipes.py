@@ -1,8 +1,8 @@
 """Does what the pages in 03-docker-compose-django/recipes say, as their reader would: writes files, changes them, runs commands.
 
 The paragraph above a block begins with the names of files. A `diff` block changes them, and any other block is the whole file.
-The first file must be there, the others are changed if they are. A `text` block without a name is for another place. An `sh` block
-is run in the project's folder. A comment `<!-- skip: next "reason" -->` skips a block.
+The first file must be there, the others are changed if they are. A `text` block without a name is for another place. An `sh`
+block is run in the project's folder. A comment `<!-- skip: next "reason" -->` skips a block.
 """
 
 import re
