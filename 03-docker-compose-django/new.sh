@@ -14,9 +14,10 @@ case $NAME in
   '') refuse "the project needs a name: make new NAME=shop" ;;
   [!a-z]*) refuse "the name '$NAME' must begin with a letter from a to z" ;;
   *[!a-z0-9_]*) refuse "the name '$NAME' may contain only a-z, 0-9 and _" ;;
-  *_ | *__*) refuse "the name '$NAME' may not end in _ or contain __, because images have it" ;;
+  *_ | *__*) refuse "the name '$NAME' may not end in _ or contain __" ;;
   postgres | template[01] | pg_*) refuse "PostgreSQL uses the name '$NAME' itself" ;;
-  psycopg* | production | manage | init | health | serve | check_settings | people | news)
+  psycopg* | production | manage | init | health | serve | check_settings | \
+    people | news)
     refuse "the name '$NAME' is that of a Python module in the project" ;;
 esac
 if grep -q "^$NAME==" "$here/requirements.txt" "$here/production/requirements.txt"; then
@@ -34,7 +35,9 @@ mkdir "$folder.new"
 new=$(cd "$folder.new" && pwd -P)
 trap 'rm -rf "$new"' EXIT
 trap 'exit 130' HUP INT TERM
-case $new in "$top"/*) refuse "$folder is inside this repository: choose another FOLDER" ;; esac
+case $new in
+  "$top"/*) refuse "$folder is inside this repository: choose another FOLDER" ;;
+esac
 
 # Copy this folder. In the new repository no file is known yet, so git lists all of them
 git init -q "$new"
@@ -48,8 +51,8 @@ rm .git/files .git/files.tar new.sh
 cp "$top/.editorconfig" "$top/.gitattributes" "$top/LICENSE" "$top/secrets.example" .
 
 # The README of the copy, with some sections of this folder's
-perl -ne '$on = /Daily work|A new major version|Error messages/ if /^## /; print if $on;' \
-  README.md >> new/README.md
+perl -ne '$on = /Daily work|A new major version|Error messages/ if /^## /;
+  print if $on;' README.md >> new/README.md
 mv new/README.md new/.gitignore new/.ruff.toml new/.github .
 rmdir new
 mv codesolid_demo src

@@ -8,10 +8,10 @@ mkdir -p secrets
 [ -e .env ] || cp env.example .env
 
 # The names of the secrets are at the end of docker-compose.yaml
-for key in $(sed -n 's|^  \(.*\): {file: secrets/.*|\1|p' docker-compose.yaml); do
-  [ ! -e secrets/$key ] || continue
-  LC_ALL=C tr -dc A-Za-z0-9 < /dev/urandom | head -c 50 > secrets/$key.new
-  mv secrets/$key.new secrets/$key
+sed -n 's|^  \(.*\): {file: secrets/.*|\1|p' docker-compose.yaml | while read -r key; do
+  [ ! -e "secrets/$key" ] || continue
+  LC_ALL=C tr -dc A-Za-z0-9 < /dev/urandom | head -c 50 > "secrets/$key.new"
+  mv "secrets/$key.new" "secrets/$key"
 done
 
 # The users in the containers must read the files. On this computer nobody else can,
