@@ -4,7 +4,7 @@
 ENGINE_PY := cd "$(dir $(lastword $(MAKEFILE_LIST))).." && python3 -B -m engine
 
 # Targets that need no engine, or that handle the private one themselves.
-ENGINE_FREE += help new browse secrets doctor engine-down engine-clean
+ENGINE_FREE += help new secrets doctor engine-down engine-clean
 
 # `make -n` starts no engine. The first word of MAKEFLAGS contains the one-letter options.
 ifeq (,$(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))
