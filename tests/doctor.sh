@@ -99,8 +99,8 @@ check_hub() {
   case "$said" in *"manifest unknown"*|*"not found"*) hub=yes; line ok "Docker Hub" "reachable"; return;; esac
   case "$DOCKER_HOST" in unix:///run/docker-examples-*)
     line -- "Docker Hub" "out of reach, but not needed: the private engine builds stand-ins"; return;; esac
-  missing=''
-  for image in $(sed -n -e 's/^FROM //p' -e 's/^ *image: //p' 0*/Dockerfile 03*/docker-compose.yaml | sort -u); do
+  images=$(sed -n -e 's/^FROM //p' -e 's/^ *image: //p' 0*/Dockerfile 03*/docker-compose.yaml | sort -u) missing=''
+  for image in $images; do
     case "$image" in *.*/*|*:*/*) continue;; esac  # from another registry
     docker image inspect "$image" >/dev/null 2>&1 || missing="$missing $image"
   done

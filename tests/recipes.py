@@ -1,4 +1,4 @@
-"""Does what the pages in 03-docker-compose-django/recipes say, as their reader would: writes files, changes them, runs commands.
+"""Does what a page says, as its reader would: writes files, changes them, runs commands. For the READMEs and 03's recipes.
 
 The paragraph above a block begins with the names of files. A `diff` block changes them, and any other block is the whole file.
 The first file must be there, the others are changed if they are. A `text` block without a name is for another place. An `sh`
@@ -44,6 +44,25 @@ def change(path, diff):
         path.write_text(text.replace(f"\n{old}", f"\n{new}")[1:])
 
 
+def commands(page, heading):
+    """Return the blocks of commands under a heading of level 2, also those with a comment that skips them."""
+    section = page.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no commands under {heading}"
+    return found
+
+
+def write(folder, language, content, names):
+    """Write a whole file, or change the named files of a folder. `*` in a name is the number of a migration."""
+    for number, name in enumerate(names):
+        path = next(folder.glob(name), folder / name)
+        if language != "diff":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        elif path.exists() or not number:
+            change(path, content)
+
+
 class Reader:
     """Follows the pages in a project, which has `folder` and `sh`."""
 
@@ -66,7 +85,7 @@ class Reader:
             for language, content, names in blocks:
                 if language != "sh":
                     assert names or language == "text", f"{section} names no file above this block:\n{content}"
-                    self.write(language, content, names)
+                    write(self.project.folder, language, content, names)
                     continue
                 for part in re.split(rf"^({LOCK}|{UP}|{PRODUCTION})\n", content, flags=re.MULTILINE):
                     if part in (UP, PRODUCTION):
@@ -80,16 +99,6 @@ class Reader:
                         self.lock()
                         printed.append(self.project.sh(f"set -e\n{part}"))
         return "\n".join(printed)
-
-    def write(self, language, content, names):
-        """Write a whole file, or change the named files. `*` in a name is the number of a migration."""
-        for number, name in enumerate(names):
-            path = next(self.project.folder.glob(name), self.project.folder / name)
-            if language != "diff":
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content)
-            elif path.exists() or not number:
-                change(path, content)
 
     def lock(self):
         """Run `make lock`, if it waits."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from projects import DJANGO, FLASK
-from readmes import blocks
+from projects import FLASK
+from recipes import commands
 from shell import ROOT, sh
 
 FILES = {path: (ROOT / path).read_text() for path in sh("git ls-files 0* README.md").splitlines() if not path.endswith(".png")}
@@ -45,7 +45,7 @@ def official(name):
 def test_builds_use_a_mirrors_image_and_a_certificate_that_the_readme_puts_under_the_official_names(
     official, project, name, tmp_path
 ):
-    mirror, certificate = blocks(ROOT / "README.md", "A mirror, or a certificate of your network")
+    mirror, certificate = commands(ROOT / "README.md", "A mirror, or a certificate of your network")
     for image in IMAGES:
         sh(f"docker build -q -t mirror.example.com/{image} -", input=f"FROM {image}\nENV MIRROR={name}\n", stdin=None)
     request = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN={name} -keyout /dev/null"

@@ -11,6 +11,7 @@ import requests
 from containers import exit_code
 from pages import PAGE, answers, page, wait_for
 from projects import FLASK, copy
+from recipes import steps, write
 from shell import ROOT, at_a_terminal, sh, until
 
 both = pytest.mark.parametrize("folder", FLASK)
@@ -140,8 +141,8 @@ def test_make_watch_serves_the_file_that_you_edit_also_after_a_syntax_error_unti
     source = mine / "flaskapp.py"
     original = source.read_text()
     with subprocess.Popen(
-        ["make", "watch", f"CONTAINER={name}", f"PORT={port}", f"IMAGE={name}"], cwd=mine, start_new_session=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["make", "watch", f"CONTAINER={name}", f"PORT={port}", f"IMAGE={name}"], cwd=mine, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
     ) as make:  # fmt: skip
         until(lambda: PAGE in page(url), 60)
         source.write_text(original.replace("Awesome", "Edited"))
@@ -205,36 +206,54 @@ def test_make_without_a_target_lists_every_target(place):
 
 
 @once
-def test_make_lock_adds_a_package(folder, name, port, tmp_path):
-    mine = copy(folder, tmp_path)
-    locks = {mine / "requirements.txt": "flask==", mine / "requirements-production.txt": "granian=="}
-    for lock in locks:
-        lock.unlink()
-    with (mine / "requirements.in").open("a") as packages:
-        packages.write("humanize\n")
-    sh("make lock", cwd=mine)
-    for lock, word in locks.items():
-        text = lock.read_text()
-        assert word in text and "humanize==" in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
-        assert "://" not in text and "index-url" not in text and lock.stat().st_uid == os.getuid()
-    source = (mine / "flaskapp.py").read_text().replace("import Flask", "import Flask\nfrom humanize import intword")
-    (mine / "flaskapp.py").write_text(re.sub("return .*", 'return intword(123_000_000, "%.0f")', source))
-    sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
-    assert wait_for(f"http://127.0.0.1:{port}", 20).text == "123 million"
+def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_and_sessions(folder, name, port, tmp_path):
+    start, mine, url = copy(folder, tmp_path / "clone"), tmp_path / name, f"http://127.0.0.1:{port}"
+
+    def follow(heading):
+        for language, content, files in steps(ROOT / folder / "README.md", heading):
+            own = content.replace("mysite", name).replace("8090", str(port))
+            if language == "sh":
+                sh(f"set -e\n{own}", cwd=mine)
+            else:
+                write(mine, language, own, files)
+
+    try:
+        # The first block copies the folder. The second one runs in the copy.
+        copied, names, run = steps(ROOT / folder / "README.md", "Make it yours")
+        sh(copied[1].replace("mysite", name), cwd=start)
+        write(mine, names[0], names[1].replace("mysite", name), names[2])
+        sh(run[1].replace("8090", str(port)), cwd=mine)
+        assert wait_for(url, 20).text == PAGE
+        follow("Add a page with a template and a style sheet")
+        assert "<h1>Hello, Ada</h1>" in wait_for(url, 20).text
+        assert "teal" in requests.get(f"{url}/static/style.css", timeout=5).text
+        follow("Add a package")
+        for lock, word in {"requirements.txt": "flask==", "requirements-production.txt": "granian=="}.items():
+            text = (mine / lock).read_text()
+            assert word in text and "humanize==" in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
+            assert "://" not in text and "index-url" not in text and (mine / lock).stat().st_uid == os.getuid()
+        assert sh(f"docker exec {name} python -c 'import humanize; print(humanize.intword(123_000_000))'") == "123.0 million"
+        follow("Keep data")
+        # `wait_for` loads the page twice.
+        assert wait_for(url, 20).text == "<h1>Visit 2</h1>"
+        sh(f"make kill production PORT={port}", cwd=mine)
+        assert wait_for(url, 20).text == "<h1>Visit 4</h1>"
+        follow("Sign sessions")
+        with requests.Session() as browser:
+            until(lambda: answers(url), 20)
+            # Both workers get some of these requests.
+            assert [browser.get(url, timeout=5).text for _ in range(8)][-1] == "<h1>Visit 8</h1>"
+    finally:
+        sh(f"docker rm -f {name}; docker volume rm {name}-data", ok=None)
 
 
-@pytest.mark.parametrize(
-    ("folder", "target", "file", "old", "new"),
-    [
-        (FLASK[0], "run", "Dockerfile", "FLASK_APP=flaskapp", "FLASK_APP=shop"),
-        (FLASK[1], "production", "production.Dockerfile", "flaskapp:app", "shop:app"),
-    ],
-)
-def test_the_application_gets_another_name(folder, target, file, old, new, name, port, tmp_path):
+@pytest.mark.parametrize(("folder", "target"), list(zip(FLASK, ["run", "production"], strict=True)))
+def test_the_application_gets_another_name(folder, target, name, port, tmp_path):
     mine = copy(folder, tmp_path)
     (mine / "flaskapp.py").rename(mine / "shop.py")
-    text = (mine / file).read_text()
-    assert text.count(old) == 1
-    (mine / file).write_text(text.replace(old, new))
+    for file, word in {"Dockerfile": "FLASK_APP=flaskapp", "production.Dockerfile": "flaskapp:app"}.items():
+        text = (mine / file).read_text()
+        assert text.count(word) == 1
+        (mine / file).write_text(text.replace(word, word.replace("flaskapp", "shop")))
     sh(f"make {target} CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
     assert wait_for(f"http://127.0.0.1:{port}", 20).text == PAGE

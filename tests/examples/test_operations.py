@@ -7,7 +7,7 @@ import stat
 import requests
 from pages import log_in, page
 from projects import ADMIN_CANARY, DJANGO
-from readmes import blocks
+from recipes import commands
 from shell import ROOT, sh, until
 
 
@@ -107,7 +107,7 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
 
 
 def test_postgresql_refuses_data_of_another_version_and_the_steps_of_the_readme_move_them_to_a_new_folder(project):
-    save, clean, load = blocks(ROOT / DJANGO / "README.md", "A new major version of PostgreSQL")
+    save, clean, load = commands(ROOT / DJANGO / "README.md", "A new major version of PostgreSQL")
     project.sh("docker compose up -d --wait backend")
     project.sql("create table kept as select 42 as answer")
     project.sh(save)

@@ -195,8 +195,11 @@ def test_make_up_again_keeps_the_containers_and_make_down_keeps_the_data_and_the
     before = [prod.container(service)["Id"] for service in prod.names]
     assert prod.sh("make up").endswith(f"Open http://localhost:{prod.port}")
     assert [prod.container(service)["Id"] for service in prod.names] == before
-    names = "docker compose exec -T -e SITE_ADDRESS='www.example.org, http://example.org' frontend python check_settings.py addresses"
-    assert prod.sh(names) == f"Open https://www.example.org:{prod.https_port} or http://example.org:{prod.port}"
+    names = "-e SITE_ADDRESS='www.example.org, http://example.org'"
+    assert (
+        prod.sh(f"docker compose exec -T {names} frontend python check_settings.py addresses")
+        == f"Open https://www.example.org:{prod.https_port} or http://example.org:{prod.port}"
+    )
     prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY[::-1])
     # The README tells you to run this command after you change a secret.
     prod.sh("docker compose up --detach --force-recreate --wait frontend")
@@ -227,7 +230,8 @@ def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(
     # Django's deployment check warns of this key.
     prod.secret("DJANGO_SECRET_KEY").write_text("short")
     said = prod.sh("make up", ok=False)
-    assert "error: SystemCheckError: System check identified some issues" in said and "security.W009" in said and "Traceback" not in said
+    assert "error: SystemCheckError: System check identified some issues" in said
+    assert "security.W009" in said and "Traceback" not in said
     assert prod.sh("docker compose ps -aq") == ""
     prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY)
     for setting, named in {
@@ -381,9 +385,14 @@ def test_postgres_sslmode_require_uses_tls_to_an_external_database(prod, externa
 
 @pytest.mark.parametrize(
     ("content", "value"),
-    [(b"word", "word"), (b"word\r\nsecond line\r\n", "word\nsecond line"), (b" p$w 'd\" #@:/\\ \n", " p$w 'd\" #@:/\\ "), (b"a\n\n", "a\n"),
-     ("ü€".encode(), "ü€")],
-)  # fmt: skip
+    [
+        (b"word", "word"),
+        (b"word\r\nsecond line\r\n", "word\nsecond line"),
+        (b" p$w 'd\" #@:/\\ \n", " p$w 'd\" #@:/\\ "),
+        (b"a\n\n", "a\n"),
+        ("ü€".encode(), "ü€"),
+    ],
+)
 def test_get_config_returns_a_secret_whole_without_its_last_line_break(config, content, value):
     (config.SECRETS / "KEY").write_bytes(content)
     assert config.get_config("KEY") == value

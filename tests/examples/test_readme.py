@@ -10,7 +10,6 @@ import os
 import pty
 import re
 import shlex
-import shutil
 import socket
 import statistics
 import threading
@@ -18,7 +17,6 @@ import unittest
 from pathlib import Path
 
 import pytest
-import requests
 from projects import DJANGO, Clone
 from shell import ROOT, free_port, sh, until
 from sybil import Sybil

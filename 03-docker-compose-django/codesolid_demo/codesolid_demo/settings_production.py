@@ -9,11 +9,12 @@ SILENCED_SYSTEM_CHECKS are extended. All other settings, also a LOGGING, are set
 import os
 import re
 
+from django.conf import global_settings
+
 from codesolid_demo import settings
 from codesolid_demo.config import ConfigError, get_config
 from codesolid_demo.settings import *
 from codesolid_demo.settings import DATABASES
-from django.conf import global_settings
 
 
 def get_list(key):
@@ -88,7 +89,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = tls
 
 # `make up` stops at a warning of `manage.py check --deploy` that is not in this list.
 # W005 and W021: whether HTTPS binds your subdomains, too, is your choice
-SILENCED_SYSTEM_CHECKS = getattr(settings, "SILENCED_SYSTEM_CHECKS", []) + [
+SILENCED_SYSTEM_CHECKS = [
+    *getattr(settings, "SILENCED_SYSTEM_CHECKS", []),
     *("security.W005", "security.W008", "security.W021"),
     # Without TLS, nothing can require it
     *([] if tls else ["security.W004", "security.W012", "security.W016"]),
