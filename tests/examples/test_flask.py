@@ -140,10 +140,10 @@ def test_make_watch_serves_the_file_that_you_edit_also_after_a_syntax_error_unti
         sh(f"chmod 755 '{tmp_path}/id' && chown -R 1234 '{mine}'")
     source = mine / "flaskapp.py"
     original = source.read_text()
-    with subprocess.Popen(
-        ["make", "watch", f"CONTAINER={name}", f"PORT={port}", f"IMAGE={name}"], cwd=mine, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-    ) as make:  # fmt: skip
+    command = ["make", "watch", f"CONTAINER={name}", f"PORT={port}", f"IMAGE={name}"]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, cwd=mine, env=environment, **options) as make:
         until(lambda: PAGE in page(url), 60)
         source.write_text(original.replace("Awesome", "Edited"))
         until(lambda: "Edited" in page(url), 20)
