@@ -1,12 +1,15 @@
 """Tests of daily work with the Django example: backup, restore, check, watch, and the upgrade of PostgreSQL."""
 
+import json
 import os
 import signal
 import stat
 import subprocess
+from collections import Counter
 
+import pytest
 import requests
-from conftest import ADMIN_CANARY, sh, until
+from conftest import ADMIN_CANARY, Production, sh, until
 from test_django import log_in
 
 
@@ -56,6 +59,77 @@ def test_make_restore_brings_back_what_make_backup_saved_failures_lose_nothing_a
     named = [mount["Name"] for mount in prod.container("backend")["Mounts"] if mount["Type"] == "volume"]
     # There must be no anonymous volume.
     assert named == [f"{prod.name}_database"]
+
+
+# A site whose code holds connections
+
+HELD = """
+import psycopg2
+from django.apps import AppConfig
+from django.conf import settings
+
+
+def connect():
+    words = settings.DATABASES["default"]
+    try:
+        return psycopg2.connect(host=words["HOST"], dbname=words["NAME"], user=words["USER"], password=words["PASSWORD"])
+    except psycopg2.OperationalError:
+        # While the image is built and checked, there is no database.
+        return None
+
+
+AT_IMPORT = connect()
+
+
+class HeldConfig(AppConfig):
+    name = "held"
+
+    def ready(self):
+        self.in_ready = connect()
+"""
+
+# Print [inode of the socket, process, its parent] for each open connection to PostgreSQL. 1538 is port 5432.
+CONNECTIONS = """
+import json, os
+lines = [line.split() for line in open('/proc/net/tcp')]
+inodes = {f'socket:[{line[9]}]' for line in lines if line[2].endswith(':1538') and line[3] == '01'}
+for pid in filter(str.isdigit, os.listdir('/proc')):
+    held = set()
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            held.add(os.readlink(f'/proc/{pid}/fd/{fd}'))
+        except OSError:
+            pass
+    parent = open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1]
+    for inode in held & inodes:
+        print(json.dumps([inode, pid, parent]))
+"""
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    """Yield a running production project that holds connections wherever it can. The tests below share it."""
+    one = Production(tmp_path_factory.mktemp("busy"))
+    demo = one.example / "codesolid_demo"
+    (demo / "held").mkdir()
+    (demo / "held/__init__.py").touch()
+    (demo / "held/apps.py").write_text(HELD)
+    settings = demo / "codesolid_demo/settings.py"
+    settings.write_text(settings.read_text().replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'held.apps.HeldConfig',"))
+    one.sh("make up")
+    yield one
+    one.remove()
+
+
+@pytest.mark.xdist_group("busy")
+def test_no_process_of_the_web_server_shares_a_connection_that_your_code_opened(busy):
+    for _ in range(20):
+        assert requests.get(f"{busy.url}/admin/login/", timeout=5).status_code == 200
+    lines = busy.sh("docker compose exec -T frontend python -", input=CONNECTIONS, stdin=None).splitlines()
+    inodes, processes, parents = zip(*map(json.loads, lines), strict=True)
+    assert set(Counter(inodes).values()) == {1}
+    # Each of the two workers has opened at least the two of held/apps.py. The process that starts them has none.
+    assert len(set(processes)) == 2 and min(Counter(processes).values()) >= 2
+    assert not set(parents) & set(processes)
 
 
 def test_git_ignores_the_settings_secrets_and_backups_of_production():
