@@ -262,6 +262,15 @@ def test_the_proxy_does_not_serve_what_a_restore_has_not_finished(busy):
     busy.sh("docker compose exec -T frontend rm -r /media/.new")
 
 
+@pytest.mark.xdist_group("busy")
+def test_make_up_shows_the_log_of_a_service_that_is_unhealthy(busy):
+    compose = busy.folder / "docker-compose.yaml"
+    text = compose.read_text().replace("test: python health.py", "test: exit 1")
+    compose.write_text(text.replace("start_period: 120s", "start_period: 1s").replace("interval: 10s", "interval: 1s"))
+    said = busy.sh("make up", ok=False)
+    assert "is unhealthy" in said and "Listening at: http" in said.partition("is unhealthy")[2]
+
+
 def test_git_ignores_the_settings_secrets_and_backups_of_production():
     for path in (".env", "secrets/POSTGRES_PASSWORD", "backups/one/database.dump"):
         assert sh(f"git check-ignore 03-docker-compose-django/production/{path}")
