@@ -405,6 +405,10 @@ def test_every_answer_has_the_headers_for_safety_and_none_names_the_server(secur
     assert found == ["strict-transport-security: max-age=31536000", "x-content-type-options: nosniff"]
 
 
+def test_a_parallel_query_has_256_mb_of_shared_memory(shop):
+    assert "256M" in shop.sh("docker compose exec -T backend df -h /dev/shm")
+
+
 # An external database
 
 
