@@ -1,4 +1,4 @@
-"""The health check of the service frontend: exit code 0 if the log-in page answers.
+"""The health check of the service frontend: exit code 0 if the page at PATH answers.
 
 If you move the admin, change the path.
 """
@@ -7,10 +7,15 @@ import http.client
 import os
 import sys
 
+PATH = "/admin/login/"
+
 # Django answers only if the request names an allowed host
 host = os.getenv("DJANGO_ALLOWED_HOSTS", "localhost").split(",")[0].strip(" .*")
+
+# Production's proxy sends the second header. A redirect is an answer, too
+headers = {"Host": host or "localhost", "X-Forwarded-Proto": "https"}
 connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=3)
-connection.request("GET", "/admin/login/", headers={"Host": host or "localhost"})
+connection.request("GET", PATH, headers=headers)
 status = connection.getresponse().status
-if status != 200:
-    sys.exit(f"/admin/login/ answers with {status}")
+if status >= 400:
+    sys.exit(f"{PATH} answers with {status}")

@@ -9,6 +9,7 @@ import time
 
 import django
 from codesolid_demo.config import ConfigError, get_config
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
@@ -58,6 +59,10 @@ def create_superuser():
 
 try:
     django.setup()
+
+    # Name a mistake in your code at once. Production checks before it starts anything
+    if settings.DEBUG:
+        call_command("check")
     wait_for_database()
     with connection.cursor() as cursor:
         # One container at a time. Ask again and again, because a statement that waits

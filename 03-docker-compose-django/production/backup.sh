@@ -11,7 +11,9 @@ trap 'rm -rf "$folder.new"' EXIT
 trap 'exit 130' INT TERM
 docker compose exec -T backend sh -c 'pg_dump --format=custom "$APP_DB"' > "$folder.new/database.dump"
 
-# .new is what an interrupted restore leaves
-docker compose exec -T frontend tar -C /media --exclude ./.new -c . > "$folder.new/media.tar"
+# .new is what an interrupted restore leaves. If a file changes while tar reads it, tar
+# prints a warning, and its exit code is 1
+docker compose exec -T frontend sh -c '
+  tar -C /media --exclude ./.new -c . || [ $? -eq 1 ]' > "$folder.new/media.tar"
 mv "$folder.new" "$folder"
 echo "Saved $folder"

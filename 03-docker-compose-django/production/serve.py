@@ -1,7 +1,7 @@
 """Prepare the database, then run Granian. CMD in the Dockerfile runs this.
 
-Granian's workers are forks: copies of this process. Django is imported before they are
-made, so they start at once, and share the memory that none of them changes.
+Granian's workers are forks: copies of this process, which imports Django, but not your
+code. They start fast, and each opens its own connections when it imports your code.
 """
 
 import multiprocessing
@@ -11,10 +11,21 @@ import signal
 import sys
 from importlib import import_module
 
-from django.conf import settings
-from django.db import connections
 from granian.cli import entrypoint
 
+# Modules that need no settings, and import most others of Django and psycopg
+LIBRARIES = (
+    "django.contrib.admin",
+    "django.contrib.auth.hashers",
+    "django.contrib.auth.password_validation",
+    "django.contrib.messages.storage.fallback",
+    "django.contrib.sessions.backends.db",
+    "django.contrib.staticfiles.storage",
+    "django.core.handlers.wsgi",
+    "django.core.management",
+    "django.db.backends.postgresql.base",
+    "django.db.migrations.executor",
+)
 STOP = [signal.SIGTERM]
 
 
@@ -27,6 +38,16 @@ def begin_worker():
 if __name__ == "__main__":
     # Without this, each worker is a new Python, which imports Django again
     multiprocessing.set_start_method("fork")
+    for name in LIBRARIES:
+        import_module(name)
+
+    # As in development: wait for PostgreSQL, migrate, create the superuser. Another
+    # process does this and ends, because it imports your code
+    init = multiprocessing.Process(target=runpy.run_path, args=["init.py"])
+    init.start()
+    init.join()
+    if init.exitcode:
+        sys.exit(init.exitcode)
 
     # Hold a stop signal back during a fork, or the new worker can lose it
     os.register_at_fork(
@@ -35,19 +56,8 @@ if __name__ == "__main__":
         after_in_child=begin_worker,
     )
 
-    # As in development: wait for PostgreSQL, migrate, create the superuser. For the
-    # last one, init.py copies a secret to the environment
-    runpy.run_path("init.py")
-    os.environ.pop("DJANGO_SUPERUSER_PASSWORD", None)
-
-    # Import what Django otherwise imports at the first request: the application, which
-    # CMD names as module:variable, and the URLs with their views
-    import_module(sys.argv[1].partition(":")[0])
-    import_module(settings.ROOT_URLCONF)
-
-    # Each worker opens its own connections. In these, PostgreSQL cancels a query after
-    # 15 seconds. Migrations, and other commands in this image, have no limit
-    connections.close_all()
+    # In the connections of the workers, PostgreSQL cancels a query after 15 seconds.
+    # Migrations, and other commands in this image, have no limit
     os.environ["PGOPTIONS"] = "-c statement_timeout=15s"
 
     # The command granian, with the arguments in CMD and the options GRANIAN_... in the

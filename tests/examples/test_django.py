@@ -1,8 +1,10 @@
 """Tests of 03-docker-compose-django: the steps of the tutorial, the fixes of its flaws, errors, and the targets of make."""
 
+import http.client
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +13,8 @@ import pytest
 import requests
 from containers import count_in_image, exit_code
 from pages import START_PAGE, log_in, wait_for
-from projects import PASSWORD, TUTORIAL_SECRETS
-from shell import at_a_terminal, sh, until
+from projects import DJANGO, PASSWORD, TUTORIAL_SECRETS
+from shell import ROOT, at_a_terminal, sh, until
 
 # The steps of the tutorial
 
@@ -197,8 +199,7 @@ def test_a_changed_password_gives_a_clear_error_and_the_steps_of_the_readme_solv
     project.sh("make up")
     project.sql("create table kept (word text); insert into kept values ('still here')")
     project.secrets.write_text(TUTORIAL_SECRETS.replace("appnameKTh1PjVmECYKnZna", "changed-later"))
-    project.sh("make up", ok=False)
-    said = project.sh("docker compose logs frontend")
+    said = project.sh("make up", ok=False)
     assert 'password authentication failed for user "appname". PostgreSQL keeps the password of its first start.' in said
     assert "changed-later" not in said
     # \password needs a terminal and asks for the new password twice.
@@ -234,11 +235,46 @@ def test_docker_refuses_a_container_name_that_is_in_use(project):
         sh(f"docker rm {project.name}-django")
 
 
+def test_make_up_shows_a_mistake_in_your_code_and_does_not_wait(project):
+    urls = project.folder / "codesolid_demo/codesolid_demo/urls.py"
+    urls.write_text(urls.read_text() + "\nimport nowhere\n")
+    said = project.sh("make up", ok=False)
+    assert f"container {project.name}-django exited (1)" in said
+    assert "No module named 'nowhere'" in said.partition("exited (1)")[2]
+
+
 def test_a_key_error_in_your_own_code_keeps_its_traceback(project):
     settings = project.folder / "codesolid_demo/codesolid_demo/settings.py"
     settings.write_text(settings.read_text() + "\n{}['a key of yours']\n")
     said = project.sh("docker compose run --rm --build --no-deps frontend python init.py", ok=False)
     assert "settings.py" in said and "KeyError: 'a key of yours'" in said
+
+
+# Unit tests of health.py
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 500])
+def test_the_health_check_takes_a_page_or_a_redirect_and_sends_what_the_proxy_sends(monkeypatch, status):
+    sent = {}
+
+    class Connection:
+        def __init__(self, *_, **__):
+            self.status = status
+
+        def request(self, _, path, headers):
+            sent.update(headers, path=path)
+
+        def getresponse(self):
+            return self
+
+    monkeypatch.setattr(http.client, "HTTPConnection", Connection)
+    monkeypatch.setenv("DJANGO_ALLOWED_HOSTS", " .example.org,other")
+    if status < 400:
+        runpy.run_path(str(ROOT / DJANGO / "health.py"))
+    else:
+        with pytest.raises(SystemExit, match=f"/admin/login/ answers with {status}"):
+            runpy.run_path(str(ROOT / DJANGO / "health.py"))
+    assert sent == {"Host": "example.org", "X-Forwarded-Proto": "https", "path": "/admin/login/"}
 
 
 # The targets of make

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import ssl
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -266,10 +267,24 @@ def test_make_up_without_dot_env_refers_to_the_readme(prod):
 # TLS
 
 
+COUNT = """
+from django.http import HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+@csrf_exempt
+def count(request):
+    return HttpResponse(f"{request.method} {len(request.read())}")
+
+urlpatterns += [path("count/", count)]
+"""
+
+
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory):
     """Yield a running production project with TLS on localhost, and the certificate file of Caddy's own CA."""
     one = Production(tmp_path_factory.mktemp("secure"))
+    urls = one.example / "codesolid_demo/codesolid_demo/urls.py"
+    urls.write_text(urls.read_text() + COUNT)
     one.set(SITE_ADDRESS="localhost", DJANGO_ALLOWED_HOSTS="localhost")
     one.sh("make up")
     root = one.folder / "root.crt"
@@ -331,6 +346,69 @@ def test_manage_py_check_deploy_reports_nothing(secure):
     # Check that the command finds a problem where there is one.
     debug = "docker compose exec -T -e LIFECYCLE=dev frontend python manage.py check --deploy --fail-level WARNING"
     assert "security.W018" in one.sh(debug, ok=False)
+
+
+# The edges of the proxy
+
+
+def curl(secure, options, path="/count/", data=b""):
+    """Send a request with curl, and the data to its stdin. Return its output, a space and the status."""
+    one, root = secure
+    command = f"curl -s --cacert '{root}' -w ' %{{http_code}}' {options} https://localhost:{one.https_port}{path}"
+    return subprocess.run(command, shell=True, input=data, capture_output=True, timeout=30).stdout.decode()
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.parametrize(
+    ("options", "size", "expected"),
+    [
+        ("-X POST", 0, "POST 0 200"),
+        ("--data-binary @-", 5, "POST 5 200"),
+        ("--data-binary @-", 9_000_000, "POST 9000000 200"),
+        ("--data-binary @-", 10_000_001, "413 Request Entity Too Large 413"),
+        # With -T -, curl does not know the length.
+        ("-X POST -T -", 5, "411 Length Required 411"),
+        ("-X PUT -T -", 15_000_000, " 411"),
+        ("-X POST -T -", 0, {"--http1.1": "411 Length Required 411", "--http2": "POST 0 200"}),
+    ],
+)
+def test_a_body_arrives_complete_or_is_refused(secure, version, options, size, expected):
+    expected = expected[version] if isinstance(expected, dict) else expected
+    assert curl(secure, f"{version} {options}", data=b"a" * size).endswith(expected)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_a_header_that_is_too_large_gets_a_431(secure, version):
+    large = [f"-H 'X-Large-{number}: {'a' * 8000}'" for number in range(5)]
+    assert curl(secure, f"{version} -o /dev/null {' '.join(large)}").endswith(" 431")
+    assert curl(secure, f"{version} -o /dev/null {' '.join(large[:3])}").endswith(" 200")
+
+
+def test_a_malformed_chunk_is_refused(secure):
+    one, root = secure
+    context = ssl.create_default_context(cafile=root)
+    for chunk in (b"no number\r\n\r\n", b"5\r\nhello\r\nno number\r\n\r\n"):
+        with (
+            socket.create_connection(("127.0.0.1", one.https_port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(b"POST /count/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
+            assert connection.recv(100).startswith(b"HTTP/1.1 411 ")
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.parametrize("path", ["/admin/login/", "/static/admin/css/base.css", "/media/one.txt"])
+def test_every_answer_has_the_headers_for_safety_and_none_names_the_server(secure, version, path):
+    secure[0].sh("docker compose exec -T frontend touch /media/one.txt")
+    said = curl(secure, f"{version} -o /dev/null -D -", path).lower()
+    assert said.endswith(" 200")
+    words = ("server:", "x-content-type", "strict-transport")
+    found = sorted(line.strip() for line in said.splitlines() if line.startswith(words))
+    assert found == ["strict-transport-security: max-age=31536000", "x-content-type-options: nosniff"]
+
+
+def test_a_parallel_query_has_256_mb_of_shared_memory(shop):
+    assert "256M" in shop.sh("docker compose exec -T backend df -h /dev/shm")
 
 
 # An external database
