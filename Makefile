@@ -64,7 +64,7 @@ test: .venv/pytest ## Run the tests on real containers: about 8 minutes
 	.venv/bin/pytest tests -m "not slow and not alone" -n 4 --dist loadgroup $(ARGS)
 	.venv/bin/pytest tests -m "not slow and alone" $(ARGS)
 
-test-faults: .venv/pytest ## Run all fault tests: killed processes, a missing or full database, a stopped engine
+test-faults: .venv/pytest ## Run all fault tests: killed processes, updates under load, restore, a full disk, a stopped engine
 	.venv/bin/pytest tests/faults $(ARGS)
 
 test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Docker that the README promises

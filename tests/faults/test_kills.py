@@ -164,6 +164,7 @@ class Readers:
             client.join()
 
 
+@pytest.mark.slow
 def test_no_request_fails_while_make_up_brings_changed_code(site):
     urls = site.example / "codesolid_demo/codesolid_demo/urls.py"
     with Load(site.url, ADMIN_CANARY) as load, Readers(site) as readers:
@@ -218,6 +219,7 @@ urlpatterns += [path("deadly/", deadly)]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_request_that_kills_its_worker_arrives_once(site, method):
     urls = site.example / "codesolid_demo/codesolid_demo/urls.py"

@@ -1,0 +1,266 @@
+"""Backup and restore, also of a site with a worker, extensions, roles and open connections. `make test-faults` runs it."""
+
+import json
+import stat
+import subprocess
+from collections import Counter
+
+import pytest
+import requests
+from pages import answers, log_in
+from projects import ADMIN_CANARY, Production
+from shell import sh, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothing(prod):
+    prod.sh("make up")
+    prod.sql("create table kept (word text); insert into kept values ('still here'); alter table kept owner to appname")
+    prod.sh("docker compose exec -T frontend sh -c 'echo first > /media/kept.txt; mkdir /media/.new'")
+    folder = prod.folder / prod.sh("make backup").split()[-1]
+    assert sorted(path.name for path in folder.iterdir()) == ["database.dump", "media.tar"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert sh(f"tar -tf '{folder}/media.tar'").split() == ["./", "./kept.txt"]
+    prod.sql("drop table kept; create table newer (word text); update auth_user set username = 'somebody'")
+    prod.sh("docker compose exec -T frontend sh -c 'echo changed > /media/kept.txt; echo new > /media/new.txt'")
+    prod.sh(f"make restore BACKUP=backups/{folder.name}")
+    assert prod.sql("select word from kept") == "still here"
+    assert prod.sql("select count(*) from pg_tables where tablename = 'newer'") == "0"
+    assert prod.sql("select tableowner from pg_tables where tablename = 'kept'") == "appname"
+    prod.sh("docker compose up -d --wait")
+    assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
+    assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
+    assert requests.get(f"{prod.url}/media/new.txt", timeout=5).status_code == 404
+
+    half = prod.folder / "half"
+    half.mkdir()
+    (half / "database.dump").write_bytes(b"PGDMP and then nothing")
+    sh("tar -cf media.tar -T /dev/null", cwd=half)
+    prod.sh("make restore BACKUP=half", ok=False)
+    assert prod.sql("select word from kept") == "still here"
+    prod.sh("docker compose up -d --wait")
+    assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
+    assert "nowhere is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
+
+    prod.sh("docker compose stop frontend")
+    prod.sh("make backup", ok=False)
+    assert list((prod.folder / "backups").iterdir()) == [folder]
+
+    prod.sh("echo yes | make clean", stdin=None)
+    prod.sh("make up")
+    prod.sh(f"make restore BACKUP=backups/{folder.name}")
+    assert prod.sql("select word from kept") == "still here"
+    named = [mount["Name"] for mount in prod.container("backend")["Mounts"] if mount["Type"] == "volume"]
+    # There must be no anonymous volume.
+    assert named == [f"{prod.name}_database"]
+
+
+# A site whose code holds connections, with a worker, extensions and a role of its own
+
+HELD = """
+import psycopg2
+from django.apps import AppConfig
+from django.conf import settings
+
+
+def connect():
+    words = settings.DATABASES["default"]
+    try:
+        return psycopg2.connect(host=words["HOST"], dbname=words["NAME"], user=words["USER"], password=words["PASSWORD"])
+    except psycopg2.OperationalError:
+        # While the image is built and checked, there is no database.
+        return None
+
+
+AT_IMPORT = connect()
+
+
+class HeldConfig(AppConfig):
+    name = "held"
+
+    def ready(self):
+        self.in_ready = connect()
+"""
+
+# The disk for uploads is small, so that a test can fill it.
+OVERRIDE = """
+services:
+  worker:
+    extends: {file: docker-compose.yaml, service: frontend}
+    command: ./start.sh python manage.py shell -v 0 -c "import time; print('working', flush=True); time.sleep(9999)"
+    healthcheck: {test: "true"}
+volumes:
+  media:
+    driver_opts: {type: tmpfs, device: tmpfs, o: "size=20m,uid=1000,gid=1000,mode=0755"}
+"""
+
+# Print [inode of the socket, process, its parent] for each open connection to PostgreSQL. 1538 is port 5432.
+CONNECTIONS = """
+import json, os
+lines = [line.split() for line in open('/proc/net/tcp')]
+inodes = {f'socket:[{line[9]}]' for line in lines if line[2].endswith(':1538') and line[3] == '01'}
+for pid in filter(str.isdigit, os.listdir('/proc')):
+    held = set()
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            held.add(os.readlink(f'/proc/{pid}/fd/{fd}'))
+        except OSError:
+            pass
+    parent = open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1]
+    for inode in held & inodes:
+        print(json.dumps([inode, pid, parent]))
+"""
+
+GROW = """
+import os, time
+file = open("/media/grows", "ab")
+file.write(bytes(5_000_000))
+end = time.time() + 5
+while time.time() < end:
+    file.write(bytes(1))
+    file.flush()
+    time.sleep(0.0005)
+os.remove("/media/grows")
+"""
+
+KEPT = """
+create extension bloom;
+create role reporter;
+set role appname;
+create extension citext;
+create schema apart;
+create table kept (word citext, number int);
+create table apart.kept as select 42 as answer;
+insert into kept values ('still here', 1);
+create index on kept using bloom (number);
+grant select on kept to reporter;
+"""
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    """Yield a running production project that holds connections wherever it can. The tests below share it."""
+    one = Production(tmp_path_factory.mktemp("busy"))
+    demo = one.example / "codesolid_demo"
+    (demo / "held").mkdir()
+    (demo / "held/__init__.py").touch()
+    (demo / "held/apps.py").write_text(HELD)
+    settings = demo / "codesolid_demo/settings.py"
+    settings.write_text(settings.read_text().replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'held.apps.HeldConfig',"))
+    (one.folder / "docker-compose.override.yaml").write_text(OVERRIDE)
+    one.sh("make up")
+    yield one
+    one.remove()
+
+
+def databases(site):
+    """Return the names of the databases."""
+    return set(site.sql("select datname from pg_database where not datistemplate").split())
+
+
+def media(site):
+    """Return the names in /media."""
+    return site.sh("docker compose exec -T frontend ls -A /media").split()
+
+
+def services(site):
+    """Return the names of the running services."""
+    return set(site.sh("docker compose ps --services").split())
+
+
+@pytest.mark.xdist_group("busy")
+def test_no_process_of_the_web_server_shares_a_connection_that_your_code_opened(busy):
+    for _ in range(20):
+        assert requests.get(f"{busy.url}/admin/login/", timeout=5).status_code == 200
+    lines = busy.sh("docker compose exec -T frontend python -", input=CONNECTIONS, stdin=None).splitlines()
+    inodes, processes, parents = zip(*map(json.loads, lines), strict=True)
+    assert set(Counter(inodes).values()) == {1}
+    # Each of the two workers has opened at least the two of held/apps.py. The process that starts them has none.
+    assert len(set(processes)) == 2 and min(Counter(processes).values()) >= 2
+    assert not set(parents) & set(processes)
+
+
+@pytest.mark.xdist_group("busy")
+def test_a_file_that_changes_during_a_backup_is_a_warning(busy):
+    busy.sh(f"docker compose exec -T -d frontend python -c '{GROW}'")
+    until(lambda: "grows" in media(busy), 5)
+    said = busy.sh("make backup")
+    folder = busy.folder / said.split()[-1]
+    assert "./grows: file changed as we read it" in said
+    assert (folder / "database.dump").stat().st_size > 0 and "./grows" in sh(f"tar -tf '{folder}/media.tar'")
+    until(lambda: "grows" not in media(busy), 20)
+
+
+@pytest.mark.xdist_group("busy")
+def test_restore_works_beside_open_connections_with_extensions_a_missing_role_and_another_collation_version(busy):
+    until(lambda: "working" in busy.sh("docker compose logs worker"), 30)
+    busy.sql(KEPT)
+    busy.sh("docker compose exec -T frontend sh -c 'echo first > /media/kept.txt'")
+    folder = busy.sh("make backup").split()[-1]
+    # As on another server: the role is missing, and the system's collations have another version.
+    busy.sql("drop owned by reporter; drop role reporter; drop table kept")
+    busy.sql("update pg_database set datcollversion = '0' where datname = 'template1'")
+    sleep = "python manage.py shell -v 0 -c 'import time; time.sleep(9999)'"
+    other = busy.sh(f"docker compose run -d --no-deps frontend {sleep}").split()[-1]
+    psql = ["docker", "compose", "exec", "-T", "backend", "psql", "-q", "appname_db"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(psql, cwd=busy.folder, text=True, **pipes) as session:
+        session.stdin.write("begin; select 'a psql that is open';\n")
+        session.stdin.flush()
+        until(lambda: busy.sql("select count(*) from pg_stat_activity where query like '%psql that is open%'") == "2", 10)
+        said = busy.sh(f"make restore BACKUP={folder}")
+    sh(f"docker rm -f {other}")
+    assert 'role "reporter" does not exist' in said and "warning: not all rights were restored" in said
+    assert busy.sql("select word from kept where word = 'STILL HERE'") == "still here"
+    assert busy.sql("select answer from apart.kept") == "42"
+    owners = "select extname, rolname from pg_extension join pg_roles r on r.oid = extowner where extname <> 'plpgsql' order by 1"
+    assert busy.sql(owners) == "bloom|postgres\ncitext|appname"
+    assert busy.sql("select distinct tableowner from pg_tables where schemaname in ('public', 'apart')") == "appname"
+    assert databases(busy) == {"postgres", "appname_db"} and media(busy) == ["kept.txt"]
+    assert "new.dump" not in busy.sh("docker compose exec -T backend ls /var/lib/postgresql")
+    assert "Site administration" in log_in(busy.url, ADMIN_CANARY)
+    assert services(busy) == {"backend", "frontend", "proxy", "worker"}
+    # The role is back, and a second restore brings its rights.
+    busy.sql("create role reporter")
+    assert "warning" not in busy.sh(f"make restore BACKUP={folder}")
+    assert busy.sql("select has_table_privilege('reporter', 'kept', 'select')") == "t"
+
+
+@pytest.mark.xdist_group("busy")
+def test_a_restore_that_fails_leaves_everything_as_it_was(busy):
+    busy.sql("create table newer as select 1 as one")
+    busy.sh("docker compose exec -T frontend sh -c 'head -c 11000000 /dev/zero > /media/large; echo second > /media/new.txt'")
+    folder = busy.folder / busy.sh("make backup").split()[-1]
+
+    def check(said, words):
+        assert words in said
+        assert databases(busy) == {"postgres", "appname_db"}
+        until(lambda: answers(f"{busy.url}/admin/login/"), 20)
+        assert busy.sql("select count(*) from newer") == "1"
+        assert {"large", "new.txt"} <= set(media(busy)) and ".new" not in media(busy)
+        assert requests.get(f"{busy.url}/media/new.txt", timeout=5).text == "second\n"
+        assert services(busy) == {"backend", "frontend", "proxy", "worker"}
+
+    # /media has room for 20 MB.
+    check(busy.sh(f"make restore BACKUP=backups/{folder.name}", ok=False), "No space left on device")
+    sh("tar -cf media.tar -T /dev/null", cwd=folder)
+    dump = (folder / "database.dump").read_bytes()
+    (folder / "database.dump").write_bytes(dump[: len(dump) - 2000])
+    check(busy.sh(f"make restore BACKUP=backups/{folder.name}", ok=False), "pg_restore: error")
+
+
+@pytest.mark.xdist_group("busy")
+def test_the_proxy_does_not_serve_what_a_restore_has_not_finished(busy):
+    busy.sh("docker compose exec -T frontend sh -c 'mkdir -p /media/.new && echo half > /media/.new/half.txt'")
+    assert requests.get(f"{busy.url}/media/.new/half.txt", timeout=5).status_code == 404
+    busy.sh("docker compose exec -T frontend rm -r /media/.new")
+
+
+@pytest.mark.xdist_group("busy")
+def test_make_up_shows_the_log_of_a_service_that_is_unhealthy(busy):
+    compose = busy.folder / "docker-compose.yaml"
+    text = compose.read_text().replace("test: python health.py", "test: exit 1")
+    compose.write_text(text.replace("start_period: 120s", "start_period: 1s").replace("interval: 10s", "interval: 1s"))
+    said = busy.sh("make up", ok=False)
+    assert "is unhealthy" in said and "Listening at: http" in said.partition("is unhealthy")[2]
