@@ -5,10 +5,10 @@
 set -e
 export LC_ALL=C NAME="$1"
 refuse() { echo "error: $1" >&2; exit 1; }
-top=$(cd "$(dirname "$0")/.." && pwd -P)
+here=$(cd "$(dirname "$0")" && pwd -P)
+top=$(dirname "$here")
 folder=${2:-$(dirname "$top")/$NAME}
 folder=${folder%/}
-here=$top/$(basename "$(cd "$(dirname "$0")" && pwd -P)")
 
 case $NAME in
   '') refuse "the project needs a name: make new NAME=shop" ;;
@@ -54,7 +54,7 @@ cp "$top/.editorconfig" "$top/.gitattributes" "$top/LICENSE" "$top/secrets.examp
 perl -ne '$on = /Daily work|A new major version|Error messages/ if /^## /;
   print if $on;' README.md >> new/README.md
 mv new/README.md new/.gitignore new/.ruff.toml new/.github .
-rmdir new
+rm -r new
 mv codesolid_demo src
 mv src/codesolid_demo "src/$NAME"
 
