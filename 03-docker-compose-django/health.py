@@ -1,7 +1,4 @@
-"""The health check of the service frontend: exit code 0 if the page at PATH answers.
-
-If you move the admin, change the path.
-"""
+"""The health check of the service frontend. If you move the admin, change PATH."""
 
 import http.client
 import os

@@ -17,7 +17,7 @@ from django.db import OperationalError, connection
 TIMEOUT = 60  # seconds to wait for the database
 LOCK = 20220406  # any number, but the same one in each container
 
-# Two errors that waiting doesn't fix. The README's table of messages says what to do
+# Waiting doesn't fix these two. The README's messages say what to do
 HINTS = {
     "password authentication failed": "PostgreSQL keeps the password of its first start.",
     '" does not exist': "PostgreSQL creates it only if the data folder is empty.",
@@ -60,7 +60,7 @@ def create_superuser():
 try:
     django.setup()
 
-    # Name a mistake in your code at once. Production checks before it starts anything
+    # Name a mistake in your code at once. In production, `make up` has done it
     if settings.DEBUG:
         call_command("check")
     wait_for_database()

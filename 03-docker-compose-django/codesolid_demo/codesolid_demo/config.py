@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# Production mounts a file for each secret here; development has none
+# Production mounts a file for each secret here
 SECRETS = Path("/run/secrets")
 REQUIRED = object()
 
@@ -24,7 +24,7 @@ def get_config(key, default=REQUIRED):
         return value
     if default is not REQUIRED:
         return default
-    # While production's image is built, there are no secrets: see collect_static.py
+    # A build has no secrets: see production/collect_static.py
     if os.getenv("DJANGO_BUILD"):
         return f"{key} is not in env.example"
     raise ConfigError(
