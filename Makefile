@@ -21,7 +21,7 @@ include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-oldest test-arm64 test-podman test-rootless test-swarm soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm soak bench pictures lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-13s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -66,6 +66,9 @@ test: .venv/pytest ## Run the tests on real containers: about 8 minutes
 
 test-faults: .venv/pytest ## Run all fault tests: killed processes, updates under load, restore, a full disk, a stopped engine
 	.venv/bin/pytest tests/faults $(ARGS)
+
+test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/recipes in one growing project
+	.venv/bin/pytest tests/examples/test_recipes.py $(ARGS)
 
 test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Docker that the README promises
 	sh tests/oldest.sh $(ARGS)
