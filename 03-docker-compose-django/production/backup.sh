@@ -1,6 +1,13 @@
 #!/bin/sh
 # Saves the database and the uploads in a new folder in backups/. `make backup` runs it.
+# sh backup.sh 7 keeps only the newest 7 backups. sh backup.sh 7 user@host:folder also
+# copies them to another computer, and keeps 7 there.
 set -e
+case $1 in
+  0* | *[!0-9]*)
+    echo "error: keep $1 backups? sh backup.sh 7 user@host:folder" >&2
+    exit 1 ;;
+esac
 cd "$(dirname "$0")"
 umask 077
 folder=backups/$(date +%Y-%m-%d-%H%M%S)
@@ -17,3 +24,16 @@ docker compose exec -T frontend sh -c '
   tar -C /media --exclude ./.new -c . || [ $? -eq 1 ]' > "$folder.new/media.tar"
 mv "$folder.new" "$folder"
 echo "Saved $folder"
+[ -n "$1" ] || exit 0
+
+# The time is in the name, so the newest backups come first
+old="ls -rd 20??-??-??-?????? | tail -n +$(($1 + 1)) | xargs rm -rf"
+(cd backups && sh -c "$old")
+[ -n "$2" ] || exit 0
+
+# Also copies those that an earlier run could not copy
+if ! rsync -a --timeout=300 --exclude '*.new' backups/ "$2/" ||
+  ! echo "cd '${2#*:}' && $old" | ssh "${2%%:*}" sh; then
+  echo "error: $folder is on this computer only: the copy to $2 failed" >&2
+  exit 1
+fi

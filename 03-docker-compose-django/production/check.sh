@@ -1,14 +1,45 @@
 #!/bin/sh
-# Runs Django's tests in the production image, in a project that is removed afterwards.
-# `make check` runs it.
+# Tries the code or a backup in a project of its own, which is removed afterwards:
+# sh check.sh            runs Django's tests in the production image: make check
+# sh check.sh backups    loads the newest backup, and starts Django: make verify
+# The backups can be on another computer: sh check.sh user@host:folder
 set -e
 cd "$(dirname "$0")"
 export COMPOSE_PROJECT_NAME=check-$$ COMPOSE_PROFILES=database
-trap 'docker compose down --rmi local --volumes' EXIT
+copy=backups/$COMPOSE_PROJECT_NAME.new
+trap 'rm -rf "$copy"; docker compose down --rmi local --volumes' EXIT
 trap 'exit 130' INT TERM
-docker compose up --detach --wait backend
 
-# The tests create a database of their own, and their migrations may create extensions
-docker compose exec -T backend sh -c 'psql -qc "ALTER ROLE \"$APP_USER\" SUPERUSER"'
-docker compose run --rm -T --build --no-deps -e POSTGRES_REMOTE_HOST=backend -e POSTGRES_PORT=5432 \
-  -e POSTGRES_SSLMODE=prefer frontend python manage.py test
+if [ $# = 0 ]; then
+  docker compose up --detach --wait backend
+
+  # The tests create a database of their own, and their migrations may create extensions
+  docker compose exec -T backend sh -c 'psql -qc "ALTER ROLE \"$APP_USER\" SUPERUSER"'
+  docker compose run --rm -T --build --no-deps -e POSTGRES_REMOTE_HOST=backend \
+    -e POSTGRES_PORT=5432 -e POSTGRES_SSLMODE=prefer frontend python manage.py test
+  exit
+fi
+
+# cron mails what this prints: one line, or the errors
+export COMPOSE_PROGRESS=quiet
+newest="cd '${1#*:}' && ls -d 20??-??-??-?????? | tail -n 1"
+case $1 in
+  *:*)
+    backup=$copy name=$(echo "$newest" | ssh "${1%%:*}" sh)
+    (umask 077 && mkdir -p "$copy" && rsync -a --timeout=300 "$1/$name/" "$copy") ;;
+  *)
+    name=$(sh -c "$newest")
+    backup=$1/$name ;;
+esac
+docker compose build --quiet frontend
+docker compose up --detach --wait backend
+if ! sh restore.sh "$backup" > /dev/null; then
+  echo "error: $1/$name cannot be loaded" >&2
+  exit 1
+fi
+found=$(docker compose exec -T backend sh -c 'psql -qAtF " tables, " "$APP_DB"' << 'END'
+SELECT count(*), sum(n_live_tup) FROM pg_stat_user_tables
+END
+)
+files=$(docker compose exec -T frontend find /media -type f | wc -l)
+echo "Loaded $1/$name: $found rows, $files uploaded files"
