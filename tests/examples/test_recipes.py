@@ -264,11 +264,16 @@ def test_mail_md_prints_a_mail_in_development(mine):
 
 
 @pytest.mark.slow
-def test_cache_md_shares_values_translations_md_translates_and_extension_md_finds_a_misspelled_name(mine):
-    printed = mine.follow("cache.md", "translations.md", "extension.md")
+def test_cache_md_translations_md_extension_md_and_logins_md(mine):
+    printed = mine.follow("cache.md", "translations.md", "extension.md", "logins.md")
     assert "hello" in printed.splitlines() and "<h1>Alle Produkte</h1>" in printed
     assert "<QuerySet [<Product: A green chair>]>" in printed
     assert "<h1>All products</h1>" in requests.get(mine.url, timeout=5).text
+    for _ in range(5):
+        log_in(mine.url, "wrong", EMAIL)
+    assert "Account locked" in mine.log_in()
+    mine.sh("docker compose exec -T frontend python manage.py axes_reset")
+    assert "Site administration" in mine.log_in()
 
 
 def test_worker_md_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
@@ -318,7 +323,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     )
     prod = mine.production = Production(mine.folder.parent, mine.folder)
     prod.set(LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
-    pages = "page package setting uploads asgi worker mail cache translations extension uv".split()
+    pages = "page package setting uploads asgi worker mail cache translations extension logins uv".split()
     followed = [page for page in pages if any(section.startswith(f"{page}.md") for section in mine.reader.done)]
     mine.follow(*(f"{page}.md: In production" for page in followed))
     names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY EMAIL_HOST_PASSWORD MODE NOTE".split()
@@ -347,6 +352,41 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     # The two projects share no container, image or data.
     assert [mine.container(service)["Id"] for service in mine.names] == before
     assert "A green chair" in requests.get(mine.url, timeout=5).text and "A green chair" not in page
+
+
+# Runs in the container of frontend, whose address Caddy sees. It tries passwords, and prints the status of each answer.
+GUESS = r"""
+import http.cookiejar, re, sys, urllib.error, urllib.parse, urllib.request
+
+browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+
+def ask(data=None):
+    headers = {"Host": "localhost", "X-Forwarded-For": "192.0.2.66"}
+    return browser.open(urllib.request.Request("http://proxy/admin/login/", data, headers))
+
+for password in sys.argv[2:]:
+    token = re.search(r'csrfmiddlewaretoken" value="(\w+)', ask().read().decode())[1]
+    fields = {"username": sys.argv[1], "password": password, "csrfmiddlewaretoken": token}
+    try:
+        print(ask(urllib.parse.urlencode(fields).encode()).status)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+
+
+@pytest.mark.slow
+def test_wrong_passwords_lock_only_the_visitors_address_which_the_log_shows(mine):
+    prod = mine.production
+    password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
+    words = f"{EMAIL} 1 2 3 4 5 {password}"
+    printed = prod.sh(f"docker compose exec -T frontend python - {words}", input=GUESS, stdin=None).split()
+    # The fifth answer and the last one say that the account is locked, although the last password is right.
+    assert printed == ["200"] * 4 + ["429"] * 2
+    assert "Site administration" in log_in(prod.url, password, EMAIL)
+    # The container is in two networks. The proxy is in one of them.
+    address = prod.sh("docker compose exec -T frontend hostname -i").replace(" ", "|")
+    log = prod.sh("docker compose logs --no-log-prefix frontend")
+    assert re.search(f'login failure by .*ip_address: "({address})"', log) and "192.0.2.66" not in log
 
 
 @pytest.mark.slow
