@@ -24,7 +24,9 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 README = ROOT / "README.md"
 READMES = [README, *sorted(ROOT.glob("0*/README.md")), *sorted(ROOT.glob("0*/production/**/README.md")), ROOT / "tests/README.md"]
-ALL_TEXTS = "\n".join(readme.read_text() for readme in READMES)
+# Other tests follow these: test_recipes.py and tests/server.
+PAGES = [page for folder in ("recipes", "production") for page in sorted((ROOT / DJANGO / folder).glob("[a-z]*.md"))]
+ALL_TEXTS = "\n".join(readme.read_text() for readme in READMES + PAGES)
 # The languages of the blocks that show the output of the commands above them.
 PRINTED = ["text", "html", "diff"]
 
@@ -154,16 +156,17 @@ def test_the_commands_in_the_readmes_print_the_output_shown(example, reader):
 
 
 def test_every_code_block_in_the_readmes_is_run_compared_or_plain_text():
-    assert set(re.findall(r"^```(\w*)$", ALL_TEXTS, re.MULTILINE)) <= {"", "sh", "mermaid", "css", "python", *PRINTED}
+    text = "\n".join(readme.read_text() for readme in READMES)
+    assert set(re.findall(r"^```(\w*)$", text, re.MULTILINE)) <= {"", "sh", "mermaid", "css", "python", *PRINTED}
 
 
-def test_no_command_in_the_readmes_has_a_comment_behind_it():
+def test_no_command_in_a_page_has_a_comment_behind_it():
     """zsh, the shell of macOS, passes `#` and the words after it to the command."""
     blocks = re.findall(r"^```sh\n(.*?)^```", ALL_TEXTS, re.MULTILINE | re.DOTALL)
     assert len(blocks) > 20 and not [line for block in blocks for line in block.splitlines() if re.search(r"(^|\s)#", line)]
 
 
-def test_every_make_target_in_the_readmes_exists():
+def test_every_make_target_in_a_page_exists():
     targets = set()
     for makefile in (
         *ROOT.glob("*/Makefile"),
@@ -176,8 +179,12 @@ def test_every_make_target_in_the_readmes_exists():
     assert len(named) > 20 and set(named) <= targets
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
-def test_every_local_link_in_a_readme_leads_to_a_file_and_heading(readme):
+# test_recipes.py checks the links of the recipes, in the project where they are used.
+LINKED = READMES + [page for page in PAGES if page.parent.name == "production"]
+
+
+@pytest.mark.parametrize("readme", LINKED, ids=lambda readme: f"{readme.parent.name}-{readme.stem}")
+def test_every_local_link_in_a_page_leads_to_a_file_and_heading(readme):
     text = readme.read_text()
 
     def headings(of):

@@ -416,16 +416,14 @@ def test_the_commands_of_the_ci_workflow_succeed(mine):
     assert len(commands) == 4 and "Ran 3 tests" in printed[2] and "Ran 3 tests" in printed[3]
 
 
-def test_data_from_development_comes_to_production_and_make_clean_leaves_production(mine):
-    prod = mine.production
-    text = " ".join((ROOT / DJANGO / "production/README.md").read_text().split())
+def test_data_from_development_come_to_production_with_their_pictures_and_make_clean_leaves_production(mine):
+    prod, page = mine.production, mine.folder / "production/operate.md"
     before = [prod.container(service)["Id"] for service in prod.names]
-    save = "docker compose exec -T frontend python manage.py dumpdata news > news.json"
-    load = "docker compose exec -T frontend python manage.py loaddata --format=json - < ../news.json"
-    assert f"`{save}`" in text and f"`{load}`" in text
-    mine.sh(save)
-    prod.sh(load)
-    assert "A green chair" in requests.get(prod.url, timeout=5).text
+    mine.add_product(name="A blue chair", picture=("blue.gif", GIF, "image/gif"))
+    for _, command, _ in steps(page, "Data from development"):
+        prod.sh(command)
+    assert "A blue chair" in requests.get(prod.url, timeout=5).text
+    assert requests.get(f"{prod.url}/media/products/blue.gif", timeout=5).content == GIF
     mine.sh("make clean")
     assert [prod.container(service)["Id"] for service in prod.names] == before
     assert "A red chair" in requests.get(prod.url, timeout=5).text
