@@ -21,7 +21,7 @@ include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-13s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -84,6 +84,9 @@ test-rootless: ## Run the examples' commands on a rootless Docker Engine, in a p
 
 test-swarm: .venv/pytest ## Test a Swarm of three private engines under load: updates, scaling, a killed node
 	.venv/bin/pytest tests/swarm $(ARGS)
+
+test-server: .venv/pytest ## Deploy, back up and operate a server over SSH, as the pages of production say
+	.venv/bin/pytest tests/server $(ARGS)
 
 soak: .venv/pytest ## Check that no acknowledged write is lost in ten minutes of load with random kills (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)

@@ -1,0 +1,199 @@
+"""The sections of operate.md that need no SSH, followed in one running project. `make test-server` runs it, too.
+
+test_recipes.py follows "Data from development", and test_server.py what needs SSH.
+"""
+
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+import requests
+from containers import workers
+from pages import log_in
+from projects import ADMIN_CANARY, DJANGO, POSTGRES_CANARY, Production
+from recipes import sections, steps, write
+from shell import ROOT, sh, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+PAGE = ROOT / DJANGO / "production/operate.md"
+FOLLOWED = set()
+
+
+@pytest.fixture(scope="module")
+def prod(tmp_path_factory):
+    """Yield a running production project. All tests share it, in this order."""
+    one = Production(tmp_path_factory.mktemp("operate"))
+    one.sh("make up")
+    yield one
+    one.remove()
+
+
+def follow(prod, heading, **words):
+    """Do what a section says, with other words in place of some. Return what each block of commands printed."""
+    printed = []
+    FOLLOWED.add(f"operate.md: {heading}")
+    for language, text, names in steps(PAGE, heading):
+        content = text
+        for word, mine in {"django-production": prod.name, **words}.items():
+            content = content.replace(word, str(mine))
+        if language == "sh":
+            printed.append(prod.sh(f"set -e\n{content}"))
+        elif names:
+            write(prod.folder, language, content, names)
+    return printed
+
+
+def test_a_setting_gives_the_site_another_address(prod):
+    prod.set(DJANGO_ALLOWED_HOSTS="localhost", SITE_ADDRESS="localhost")
+    (said,) = follow(prod, "A setting, or another address")
+    assert said.endswith(f"Open https://www.example.org:{prod.https_port}")
+    answer = requests.get(prod.url, headers={"Host": "www.example.org"}, allow_redirects=False, timeout=5)
+    assert (answer.status_code, answer.headers["Location"]) == (308, "https://www.example.org/")
+    prod.set(DJANGO_ALLOWED_HOSTS="localhost,127.0.0.1", SITE_ADDRESS="http://")
+    prod.sh("make up")
+
+
+def test_a_new_secret_key_logs_nobody_out(prod):
+    def old_key():
+        return prod.sh("docker compose exec -T frontend cat /run/secrets/DJANGO_SECRET_KEY")
+
+    first, url = old_key(), f"{prod.url}/admin/"
+    put, replace, remove = (content for language, content, _ in steps(PAGE, "A new secret key") if language == "sh")
+    FOLLOWED.add("operate.md: A new secret key")
+    with requests.Session() as browser:
+        log_in(prod.url, ADMIN_CANARY, browser=browser)
+        prod.sh(put)
+        prod.sh(replace)
+        assert re.fullmatch(rf"\w{{50}},{first}", old_key())
+        assert "Site administration" in browser.get(url, timeout=5).text
+        prod.sh(remove)
+        assert re.fullmatch(r"\w{50}", old_key()) and first not in old_key()
+        assert "Site administration" in browser.get(url, timeout=5).text
+
+
+def test_the_administrators_password_counts_at_the_first_start_only_and_a_lost_one_is_set(prod):
+    heading = "The administrator's password"
+    change, names = (content for language, content, _ in steps(PAGE, heading) if language == "sh")
+    FOLLOWED.add(f"operate.md: {heading}")
+    prod.secret("DJANGO_SUPERUSER_PASSWORD").write_text("a-password-in-the-file")
+    prod.sh("docker compose up --detach --force-recreate --wait frontend")
+    assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
+    assert "Site administration" not in log_in(prod.url, "a-password-in-the-file")
+    new = "Another-password-4711"
+    keyboard, terminal = pty.openpty()
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    with subprocess.Popen(["sh", "-c", change], cwd=prod.folder, **streams) as session:
+        for prompt in (b"Password: ", b"Password (again): "):
+            wait_for_word(keyboard, prompt)
+            os.write(keyboard, f"{new}\n".encode())
+        wait_for_word(keyboard, b"Password changed successfully")
+        assert session.wait(timeout=60) == 0
+    assert "Site administration" in log_in(prod.url, new) and "Site administration" not in log_in(prod.url, ADMIN_CANARY)
+    assert prod.sh(names) == "appname_admin"
+
+
+def wait_for_word(keyboard, word):
+    """Read from a terminal until it has shown a word."""
+    seen = b""
+    while word not in seen:
+        seen += os.read(keyboard, 1024)
+
+
+def test_the_database_gets_a_new_password_and_django_too(prod):
+    follow(prod, "The database's password")
+    new = prod.secret("POSTGRES_PASSWORD").read_text()
+    assert re.fullmatch(r"\w{50}", new)
+    for password, ok in ((new, True), (POSTGRES_CANARY, False)):
+        inside = "psql -h \"$HOSTNAME\" -U appname -c 'select 1' appname_db"
+        prod.sh(f"docker compose exec -T -e PGPASSWORD={password} backend sh -c {json.dumps(inside)}".replace("$", r"\$"), ok=ok)
+    assert requests.get(f"{prod.url}/admin/login/", timeout=5).status_code == 200
+
+
+def test_more_workers_the_space_of_the_uploads_and_the_log_of_requests(prod):
+    follow(prod, "More processors")
+    assert len(workers(prod.names["frontend"])) == 4
+    assert re.search(r"^\S+\s/media$", follow(prod, "Uploads")[0], re.MULTILINE)
+    requests.get(f"{prod.url}/admin/login/?a-word-for-the-log", timeout=5)
+    until(lambda: "a-word-for-the-log" in follow(prod, "Logs")[0], 10)
+
+
+def test_data_move_to_a_new_major_version_of_postgresql_and_back_until_the_old_volume_is_removed(prod):
+    # There is no newer version, so this one gets the name of the next.
+    sh("docker tag postgres:18-trixie postgres:19-trixie")
+    prod.sql("create table kept as select 42 as answer; alter table kept owner to appname")
+    compose, heading = prod.folder / "docker-compose.yaml", "A new major version of PostgreSQL"
+    before = compose.read_text()
+    save, change, load, remove = steps(PAGE, heading)
+    FOLLOWED.add(f"operate.md: {heading}")
+    prod.sh(f"set -e\n{save[1]}")
+    write(prod.folder, *change)
+    after = compose.read_text()
+    prod.sh(f"set -e\n{load[1]}")
+    assert prod.container("backend")["Config"]["Image"] == "postgres:19-trixie"
+    prod.sql("create table newer as select 1 as one")
+    for text, tables in ((before, "kept"), (after, "kept newer")):
+        compose.write_text(text)
+        prod.sh("make up")
+        assert (
+            prod.sql("select string_agg(tablename, ' ' order by tablename) from pg_tables where tablename ~ 'kept|newer'")
+            == tables
+        )
+    prod.sh(remove[1].replace("django-production", prod.name))
+    volumes = sh(f"docker volume ls -q --filter name={prod.name}_database")
+    (mount,) = (mount["Name"] for mount in prod.container("backend")["Mounts"] if mount["Type"] == "volume")
+    assert mount == volumes == f"{prod.name}_database19"
+    assert requests.get(f"{prod.url}/admin/login/", timeout=5).status_code == 200
+    compose.write_text(after.replace("postgres:19-trixie", "postgres:18-trixie"))
+    sh("docker image rm postgres:19-trixie", ok=None)
+
+
+def test_a_second_site_runs_beside_the_first(prod, tmp_path):
+    second = Production(tmp_path)
+    try:
+        second.set(COMPOSE_PROJECT_NAME="django-production", HTTP_PORT=80, HTTPS_PORT=443)
+        words = {"-COMPOSE_PROJECT_NAME=" + second.name: "-COMPOSE_PROJECT_NAME=django-production", "second-site": second.name}
+        follow(second, "A second site on this computer", **words, **{"8080": second.port, "8443": second.https_port})
+        for site in (prod, second):
+            assert requests.get(f"{site.url}/admin/login/", timeout=5).status_code == 200
+    finally:
+        second.remove()
+
+
+def test_the_database_moves_somewhere_else(prod, name):
+    network = f"{prod.name}-elsewhere"
+    sh(f"docker network create {network}")
+    label = f"-e POSTGRES_PASSWORD=of-the-superuser --network {network} --network-alias db.example.org"
+    heading = "A database somewhere else"
+    try:
+        sh(f"docker run -d --name {name} {label} postgres:18-trixie")
+        until(lambda: "1" in sh(f"docker exec {name} psql -h localhost -U postgres -Atc 'select 1'", ok=None).split(), 60)
+        (create,) = (text for language, text, names in steps(PAGE, heading) if language == "text" and not names)
+        sh(f"docker exec -i {name} psql -U postgres", input=create, stdin=None)
+        compose = prod.folder / "docker-compose.yaml"
+        reach = f"networks:\n  default: {{name: {network}, external: true}}\n"
+        compose.write_text(compose.read_text().replace("networks:\n  database:\n", f"{reach}  database:\n"))
+        prod.sh("docker compose up --detach --wait")
+        # That a server without TLS is refused is in test_production.py.
+        words = {"SSLMODE=require": "SSLMODE=prefer", "run --rm -i": f"run --rm -i --network {network}"}
+        follow(prod, heading, **words, **{f"{prod.name}_database": f"{prod.name}_database19"})
+        assert sh(f"docker exec {name} psql -U postgres -Atc 'select answer from kept' appname_db") == "42"
+        assert "Site administration" in log_in(prod.url, "Another-password-4711")
+        assert "backend" not in prod.sh("docker compose ps -a --format '{{.Service}}'")
+    finally:
+        prod.sh("docker compose down --timeout 0", ok=None)
+        sh(f"docker rm -f -v {name}; docker network rm {network}", ok=None)
+
+
+def test_each_section_was_followed(prod):
+    elsewhere = {
+        *("Backups on a schedule, on another computer", "A new server from a copy", "A database client on your laptop"),
+        "Data from development",
+    }
+    left = {"operate.md: Remove everything", *(f"operate.md: {heading}" for heading in elsewhere)}
+    assert set(sections(PAGE)) - FOLLOWED == left
+    (block,) = (content for _, content, _ in steps(PAGE, "Remove everything"))
+    prod.sh(f"echo yes | {block}", stdin=None)
+    assert sh(f"docker volume ls -q --filter name={prod.name}_") == ""
