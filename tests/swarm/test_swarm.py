@@ -30,14 +30,15 @@ pytestmark = [
 ]
 HERE = Path(__file__).resolve().parent
 NODES = (1, 2, 3)
+TAGS = ("1", "2", "sick")
 IMAGE = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"  # for `docker service inspect`
 
 # Another release, whose style sheet has another hash in its name. It doesn't have the old file.
 RELEASE_2 = """
-FROM swarm-shop:1
+FROM {image}:1
 USER root
 RUN echo "/* release 2 */" >> "$(python -c "import django.contrib.admin as a; print(a.__path__[0])")/static/admin/css/base.css" \\
- && DJANGO_BUILD=1 python manage.py collectstatic --no-input --clear
+ && DJANGO_BUILD=1 DJANGO_ALLOWED_HOSTS=localhost python manage.py collectstatic --no-input --clear
 USER myuser
 """
 
@@ -65,15 +66,39 @@ class Cluster:
         values = base / "database.env"
         values.write_text(f"POSTGRES_USER=appname\nPOSTGRES_DB=appname_db\nPOSTGRES_PASSWORD={POSTGRES_CANARY}\n")
         sh(f"docker run -d --name {self.database} --env-file '{values}' -p {self.host}:{self.db_port}:5432 postgres:18-trixie")
-        sh("docker build -q -f production/Dockerfile -t swarm-shop:1 .", cwd=self.example)
-        sh("docker build -q -t swarm-shop:2 -", input=RELEASE_2, stdin=None)
-        sick = "FROM swarm-shop:1\nCMD sleep 9999\n"
-        sh("docker build -q -t swarm-shop:sick -", input=sick, stdin=None)
         sh(f"docker build -q -t swarm-proxy -f proxy.Dockerfile '{HERE}'", cwd=HERE)
         for number in NODES:
-            sh(f"docker save swarm-shop:1 swarm-shop:2 swarm-shop:sick swarm-proxy | docker -H {self.socket(number)} load")
-        self.up("swarm-shop:1")
+            sh(f"docker save swarm-proxy | docker -H {self.socket(number)} load")
+        self.start_registry(base)
+        build, push = "docker build -q -f production/Dockerfile -t {} .", "docker push -q {}"
+        sh(build.format(f"{self.image}:1"), cwd=self.example)
+        sh(f"docker build -q -t {self.image}:2 -", input=RELEASE_2.format(image=self.image), stdin=None)
+        sh(f"docker build -q -t {self.image}:sick -", input=f"FROM {self.image}:1\nCMD sleep 9999\n", stdin=None)
+        for tag in TAGS:
+            sh(push.format(f"{self.image}:{tag}"))
+        self.up(f"{self.image}:1")
         until(lambda: len(self.replicas()) == 2 and all(self.answers(number) for number in NODES), 30)
+
+    def start_registry(self, base):
+        """Start a registry outside the Swarm, which all engines trust, and log in to it."""
+        self.registry, port = f"{self.database}-registry", free_port()
+        address = f"{self.host}:{port}"
+        self.image, self.trust, tls = f"{address}/shop", Path("/etc/docker/certs.d", address), base / "tls"
+        tls.mkdir()
+        sh(f"docker build -q -t {self.registry} -f registry.Dockerfile .", cwd=HERE)
+        make = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=registry -addext subjectAltName=IP:{self.host}"
+        make += f" -keyout /tls/tls.key -out /tls/tls.crt && htpasswd -Bbc /tls/users you {ADMIN_CANARY}"
+        sh(f"docker run --rm -v '{tls}:/tls' {self.registry} sh -c '{make}'")
+        sh(f"docker run -d --name {self.registry} -v '{tls}:/tls:ro' -p {address}:5000 {self.registry}")
+        self.trust.mkdir(parents=True)
+        shutil.copy(tls / "tls.crt", self.trust / "ca.crt")
+        # The password of the login stays in a folder of this test.
+        config = base / "docker"
+        config.mkdir()
+        (config / "cli-plugins").symlink_to(Path(os.environ["DOCKER_CONFIG"], "cli-plugins").resolve())
+        os.environ["DOCKER_CONFIG"] = str(config)
+        login = f"docker login -u you --password-stdin {address}"
+        until(lambda: "Login Succeeded" in sh(login, ok=None, input=ADMIN_CANARY, stdin=None), 30)
 
     def start_nodes(self):
         """Start the nodes that aren't running."""
@@ -150,7 +175,9 @@ class Cluster:
     def remove(self):
         """Remove the stack, the database and the images. The nodes run until `make engine-down`."""
         self.sh("docker stack rm django", ok=None)
-        sh(f"docker rm -f -v {self.database}; docker image rm swarm-shop:1 swarm-shop:2 swarm-shop:sick swarm-proxy", ok=None)
+        images = " ".join(f"{self.image}:{tag}" for tag in TAGS)
+        sh(f"docker rm -f -v {self.database} {self.registry}; docker image rm {images} {self.registry} swarm-proxy", ok=None)
+        shutil.rmtree(self.trust, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -207,14 +234,14 @@ def test_a_rolling_update_under_load_fails_no_request_and_the_static_files_of_ne
         load.wait_for_writes()
         visitor = pool.submit(visit)
         try:
-            cluster.up("swarm-shop:2")
+            cluster.up(f"{cluster.image}:2")
             assert cluster.ended() == "completed"
             load.wait_for_writes()
         finally:
             ended.set()
         visitor.result()
     cluster.lost_nothing("rolling update", load)
-    assert cluster.inspect(IMAGE) == "swarm-shop:2"
+    assert cluster.inspect(IMAGE).startswith(f"{cluster.image}:2@sha256:")
     assert pages > 0 and missing == []
 
 
@@ -229,7 +256,8 @@ def test_an_unhealthy_update_under_load_rolls_back_and_fails_no_request(cluster)
     before = cluster.inspect(IMAGE)
     with Load(cluster.url(2), ADMIN_CANARY) as load:
         load.wait_for_writes()
-        assert "error: swarm-shop:sick did not become healthy, so the old one is back" in cluster.up("swarm-shop:sick", ok=False)
+        sick = f"{cluster.image}:sick"
+        assert f"error: {sick} did not become healthy, so the old one is back" in cluster.up(sick, ok=False)
         assert cluster.ended() == "rollback_completed"
         load.wait_for_writes()
     cluster.lost_nothing("update that is not healthy", load)
@@ -243,7 +271,7 @@ def test_rotating_the_signing_key_fails_no_request_and_logs_nobody_out(cluster):
         for keys in (f"{KEY_CANARY},{new}", f"{new},{KEY_CANARY}", new):
             load.wait_for_writes()
             cluster.set(DJANGO_SECRET_KEY=keys)
-            cluster.up("swarm-shop:2")
+            cluster.up(f"{cluster.image}:2")
             assert cluster.ended() == "completed"
         load.wait_for_writes()
     cluster.lost_nothing("signing key rotated in three steps", load)
@@ -256,7 +284,7 @@ def test_rotating_the_database_password_with_a_second_user_fails_no_request(clus
     with Load(cluster.url(2), ADMIN_CANARY) as load:
         load.wait_for_writes()
         cluster.set(POSTGRES_USER="appname2", POSTGRES_PASSWORD=new)
-        cluster.up("swarm-shop:2")
+        cluster.up(f"{cluster.image}:2")
         assert cluster.ended() == "completed"
         load.wait_for_writes()
         users = "select distinct usename from pg_stat_activity where client_addr is not null"
@@ -305,7 +333,7 @@ def test_a_killed_node_loses_no_write_and_its_replicas_move_to_other_nodes(clust
 
 
 def test_after_nodes_were_killed_updates_work_and_stack_rm_leaves_nothing(cluster):
-    cluster.up("swarm-shop:1")
+    cluster.up(f"{cluster.image}:1")
     cluster.sh("docker stack rm django", timeout=90)
     label = "--filter label=com.docker.stack.namespace=django"
     for number in NODES:
