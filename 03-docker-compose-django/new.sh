@@ -78,7 +78,7 @@ find . -name .git -prune -o -type f -exec perl -pi -e '
   s{DJANGO_NAME:-django}{DJANGO_NAME:-$ENV{NAME}};
   s{"/django"|(?<=container )django(?= exited)}{$& =~ s/django/$ENV{NAME}/r}ge;
   s/ A second clone of this repository.*?containers\.//;' {} +
-perl -pi -e 's{\bshop\b}{$ENV{NAME}}g; s{localhost:8095}{localhost:$ENV{PORT}}g' \
+perl -pi -e 's{\bshop(?![a-z0-9])}{$ENV{NAME}}g; s{localhost:8095}{localhost:$ENV{PORT}}g' \
   README.md .ruff.toml .github/workflows/* recipes/*
 
 # What is in the folder above is in this folder now
