@@ -65,7 +65,7 @@ test: .venv/pytest ## Run the tests on real containers: about 8 minutes
 	.venv/bin/pytest tests -m "not slow and alone" $(ARGS)
 
 test-faults: .venv/pytest ## Run all fault tests: killed processes, updates under load, restore, a full disk, a stopped engine
-	.venv/bin/pytest tests/faults $(ARGS)
+	.venv/bin/pytest tests/faults tests/examples/test_base_images.py $(ARGS)
 
 test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/recipes in one growing project
 	.venv/bin/pytest tests/examples/test_recipes.py $(ARGS)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import uuid
 
@@ -76,6 +77,8 @@ def docker(tmp_path_factory):
     # `make test` sets these. They must not reach the make commands of the tests.
     for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         os.environ.pop(variable, None)
+    # A shell that starts the tests in the background ignores Ctrl-C, and so would each command of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # BuildKit keeps one copy of a build context for all folders of the same name that the same buildx ID sends. Two builds at
     # once use this copy alternately, and then one of them repeats a COPY although nothing changed. The ID is in this folder.
     os.environ["BUILDX_CONFIG"] = str(tmp_path_factory.mktemp("buildx"))

@@ -29,9 +29,10 @@ docker compose version --short
 docker info --format 'image store: {{.Driver}} {{.DriverStatus}}'
 sh smoke.sh
 cd ..
-files="test_base_images.py test_flask.py test_flask_production.py test_alpine.py test_django.py test_operations.py test_production.py"
+files="test_flask.py test_flask_production.py test_alpine.py test_django.py test_operations.py test_production.py"
 cd tests/examples
 # shellcheck disable=SC2086 # words
 ../../.venv/bin/pytest $files -m "not slow and not alone" -n 4 --dist loadgroup "$@"
 # shellcheck disable=SC2086 # words
 ../../.venv/bin/pytest $files -m "not slow and alone" "$@"
+../../.venv/bin/pytest test_base_images.py "$@"

@@ -235,7 +235,7 @@ def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(
     assert "security.W009" in said and "Traceback" not in said
     assert prod.sh("docker compose ps -aq") == ""
     prod.secret("DJANGO_SECRET_KEY").write_text(KEY_CANARY)
-    for setting, named in {
+    expected = {
         "DJANGO_ALLOWED_HOSTS=localhost:8080": "DJANGO_ALLOWED_HOSTS holds localhost:8080",
         "DJANGO_ALLOWED_HOSTS='localhost'": "DJANGO_ALLOWED_HOSTS holds 'localhost'",
         "DJANGO_ALLOWED_HOSTS=": "DJANGO_ALLOWED_HOSTS is missing or empty",
@@ -247,9 +247,12 @@ def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(
         "POSTGRES_USER=postgres": "POSTGRES_USER=postgres is a name that PostgreSQL uses itself",
         "POSTGRES_DB=postgres": "POSTGRES_DB=postgres is a name that PostgreSQL uses itself",
         "POSTGRES_USER=pg_me": "POSTGRES_USER=pg_me is a name that PostgreSQL uses itself",
-    }.items():
-        said = prod.sh(f'docker compose run --rm --no-deps -e "{setting}" frontend python check_settings.py', ok=False)
-        assert f"error: {named}" in said and "Traceback" not in said
+    }
+    script = "".join(f'env "{setting}" python check_settings.py && echo fine\n' for setting in expected)
+    said = prod.sh("docker compose run --rm -T --no-deps frontend sh", input=script, stdin=None, ok=None)
+    errors = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith(("error: ", "fine"))]
+    assert len(errors) == len(expected) and "Traceback" not in said, said
+    assert all(error.startswith(named) for error, named in zip(errors, expected.values(), strict=True)), said
     prod.secret("POSTGRES_PASSWORD").write_text("\n")
     said = prod.sh("docker compose run --rm --no-deps frontend python check_settings.py", ok=False)
     assert "error: POSTGRES_PASSWORD is missing or empty" in said

@@ -13,7 +13,7 @@ from pages import answers
 from projects import ADMIN_CANARY
 from shell import kill, sh, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.slow
 
 
 def login(site):
@@ -115,7 +115,6 @@ def test_workers_that_reach_the_memory_limit_are_replaced_and_no_write_is_lost(s
     )
 
 
-@pytest.mark.slow
 def test_docker_stop_at_any_moment_of_the_start_needs_no_sigkill(site):
     frontend = site.names["frontend"]
     codes = []
@@ -164,7 +163,6 @@ class Readers:
             client.join()
 
 
-@pytest.mark.slow
 def test_no_request_fails_while_make_up_brings_changed_code(site):
     urls = site.example / "codesolid_demo/codesolid_demo/urls.py"
     with Load(site.url, ADMIN_CANARY) as load, Readers(site) as readers:
@@ -185,7 +183,6 @@ def test_no_request_fails_while_make_up_brings_changed_code(site):
     assert load.lost(groups(site)) == set()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["docker compose restart frontend", "kill -9 of the web server"])
 def test_requests_that_come_after_a_restart_wait_for_the_web_server(site, fault):
     with Load(site.url, ADMIN_CANARY) as load, Readers(site) as readers:
@@ -219,7 +216,6 @@ urlpatterns += [path("deadly/", deadly)]
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_request_that_kills_its_worker_arrives_once(site, method):
     urls = site.example / "codesolid_demo/codesolid_demo/urls.py"
