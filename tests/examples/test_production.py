@@ -368,7 +368,8 @@ def curl(secure, options, path="/count/", data=b""):
         ("-X POST", 0, "POST 0 200"),
         ("--data-binary @-", 5, "POST 5 200"),
         ("--data-binary @-", 9_000_000, "POST 9000000 200"),
-        ("--data-binary @-", 10_000_001, "413 Request Entity Too Large 413"),
+        # While it still sends, curl may see only the status of the answer.
+        ("--data-binary @-", 10_000_001, " 413"),
         # With -T -, curl does not know the length.
         ("-X POST -T -", 5, "411 Length Required 411"),
         ("-X PUT -T -", 15_000_000, " 411"),
