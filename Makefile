@@ -60,7 +60,7 @@ secrets: ## Create secrets/secrets.txt with random passwords, unless it exists
 doctor: ## Check docker, the engine, Compose, ports and secrets, and say how to fix what is wrong
 	@sh tests/doctor.sh $(FLASK_PORT) $(ALPINE_PORT) $(DJANGO_PORT) $(DB_PORT)
 
-test: .venv/pytest ## Run the tests on real containers: about 8 minutes
+test: .venv/pytest ## Run the tests on real containers: 6 to 12 minutes
 	.venv/bin/pytest tests -m "not slow and not alone" -n 4 --dist loadgroup $(ARGS)
 	.venv/bin/pytest tests -m "not slow and alone" $(ARGS)
 
@@ -91,7 +91,7 @@ test-server: .venv/pytest ## Deploy, back up and operate a server over SSH, as t
 soak: .venv/pytest ## Check that no acknowledged write is lost in ten minutes of load with random kills (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)
 
-bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: about 23 minutes
+bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: about 30 minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
 pictures: .venv/pytest ## Draw the pictures in .github/images again; the chart shows the last `make bench`
