@@ -14,15 +14,18 @@ NAMES = re.compile(r"(?:\d+\. )?((?:(?:,? and )?`[^` ]+`)+)")
 LOCK, UP, PRODUCTION = "make lock", "make up", "make -C production up"
 
 
-def steps(page, heading=""):
-    """Return the blocks under a heading of level 2, or those above the first one, as (language, content, names of files)."""
+def steps(page, heading="", skipped=False):
+    """Return the blocks under a heading of level 2, or those above the first one, as (language, content, names of files).
+
+    With `skipped`, also those with a comment that skips them.
+    """
     sections = re.split(r"^## (.*)\n", f"## \n{page.read_text()}", flags=re.MULTILINE)
     text = dict(zip(sections[1::2], sections[2::2], strict=True))[heading]
     found, end = [], 0
     for block in BLOCK.finditer(text):
         above, end = text[end : block.start()].strip().split("\n\n")[-1], block.end()
         names = NAMES.match(above)
-        if not above.startswith("<!-- skip"):
+        if skipped or not above.startswith("<!-- skip"):
             found.append((block[1], block[2], re.findall("`(.*?)`", names[1]) if names else []))
     return found
 
@@ -44,10 +47,9 @@ def change(path, diff):
         path.write_text(text.replace(f"\n{old}", f"\n{new}")[1:])
 
 
-def commands(page, heading):
-    """Return the blocks of commands under a heading of level 2, also those with a comment that skips them."""
-    section = page.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    found = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+def commands(page, heading, skipped=True):
+    """Return the blocks of commands under a heading of level 2. Raise AssertionError if there are none."""
+    found = [content for language, content, _ in steps(page, heading, skipped) if language == "sh"]
     assert found, f"{page} has no commands under {heading}"
     return found
 

@@ -17,7 +17,7 @@ import requests
 from pages import answers, log_in
 from private_engine import PRIVATE_ENGINE
 from projects import ADMIN_CANARY, DJANGO, POSTGRES_CANARY, Production, copy
-from recipes import steps
+from recipes import commands, steps
 from shell import ROOT, at_a_terminal, free_port, sh, until
 
 pytestmark = [
@@ -45,8 +45,8 @@ class Note(models.Model):
 
 
 def blocks(page, heading):
-    """Return the contents of the blocks of commands under a heading."""
-    return [content for language, content, _ in steps(PAGES / page, heading) if language == "sh"]
+    """Return the blocks of commands under a heading of one of production's pages, without those that a comment skips."""
+    return commands(PAGES / page, heading, skipped=False)
 
 
 class Computers:
