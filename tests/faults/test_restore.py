@@ -4,6 +4,7 @@ import json
 import stat
 import subprocess
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -83,6 +84,28 @@ class HeldConfig(AppConfig):
         self.in_ready = connect()
 """
 
+# This extension can be created only by a superuser, so `make check` lets its own user do it.
+MIGRATION = """
+from django.contrib.postgres.operations import CreateExtension
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    operations = [CreateExtension("bloom")]
+"""
+
+TESTS = """
+from django.db import connection
+from django.test import TestCase
+
+
+class ExtensionTest(TestCase):
+    def test_the_extension_is_there(self):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_extension WHERE extname = 'bloom'")
+            self.assertEqual(cursor.fetchone(), (1,))
+"""
+
 # The disk for uploads is small, so that a test can fill it.
 OVERRIDE = """
 services:
@@ -147,7 +170,11 @@ def busy(tmp_path_factory):
     (demo / "held/__init__.py").touch()
     (demo / "held/apps.py").write_text(HELD)
     settings = demo / "codesolid_demo/settings.py"
-    settings.write_text(settings.read_text().replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'held.apps.HeldConfig',"))
+    text = settings.read_text().replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'held.apps.HeldConfig',")
+    settings.write_text(text.replace("{'connect_timeout'", "{'pool': True, 'connect_timeout'"))
+    # Django uses psycopg 3, which has the pool. held/apps.py uses psycopg2.
+    (one.example / "requirements.in").write_text((one.example / "requirements.in").read_text() + "psycopg[binary,pool]\n")
+    sh("make lock", cwd=one.example)
     (one.folder / "docker-compose.override.yaml").write_text(OVERRIDE)
     one.sh("make up")
     yield one
@@ -179,6 +206,32 @@ def test_no_process_of_the_web_server_shares_a_connection_that_your_code_opened(
     # Each of the two workers has opened at least the two of held/apps.py. The process that starts them has none.
     assert len(set(processes)) == 2 and min(Counter(processes).values()) >= 2
     assert not set(parents) & set(processes)
+
+
+@pytest.mark.xdist_group("busy")
+def test_with_a_pool_of_connections_200_requests_get_their_own_pages(busy):
+    def load(_):
+        answer = requests.get(f"{busy.url}/admin/", cookies=browser.cookies.get_dict(), timeout=20)
+        return answer.status_code, "Site administration" in answer.text
+
+    with requests.Session() as browser:
+        log_in(busy.url, ADMIN_CANARY, browser=browser)
+        with ThreadPoolExecutor(8) as clients:
+            assert Counter(clients.map(load, range(200))) == {(200, True): 200}
+    assert "psycopg.pool" not in busy.sh("docker compose logs frontend")
+
+
+@pytest.mark.xdist_group("busy")
+def test_make_check_runs_the_tests_of_a_project_with_a_worker_an_extension_and_a_pool(busy):
+    held = busy.example / "codesolid_demo/held"
+    (held / "migrations").mkdir()
+    (held / "migrations/__init__.py").touch()
+    (held / "migrations/0001_extension.py").write_text(MIGRATION)
+    (held / "tests.py").write_text(TESTS)
+    said = busy.sh("make check")
+    sh("rm -r migrations tests.py", cwd=held)
+    assert "Ran 3 tests" in said and "OK" in said
+    assert services(busy) == {"backend", "frontend", "proxy", "worker"}
 
 
 @pytest.mark.xdist_group("busy")
