@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -118,6 +119,34 @@ def test_more_workers_the_space_of_the_uploads_and_the_log_of_requests(prod):
     assert re.search(r"^\S+\s/media$", follow(prod, "Uploads")[0], re.MULTILINE)
     requests.get(f"{prod.url}/admin/login/?a-word-for-the-log", timeout=5)
     until(lambda: "a-word-for-the-log" in follow(prod, "Logs")[0], 10)
+
+
+UPLOADS = """
+from django.http import HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+@csrf_exempt
+def upload(request):
+    return HttpResponse(sum(map(len, request.FILES["file"].chunks())))
+
+urlpatterns += [path("upload/", upload)]
+"""
+
+
+def test_the_proxy_takes_larger_uploads_also_five_at_once(prod):
+    def upload(size):
+        answer = requests.post(f"{prod.url}/upload/", files={"file": bytes(size)}, timeout=60)
+        return answer.status_code, answer.text
+
+    urls = prod.example / "codesolid_demo/codesolid_demo/urls.py"
+    urls.write_text(urls.read_text() + UPLOADS)
+    prod.sh("make up")
+    assert upload(10_000_001) == (413, "413 Request Entity Too Large")
+    follow(prod, "Larger uploads")
+    with ThreadPoolExecutor(5) as clients:
+        assert set(clients.map(upload, [99_000_000] * 5)) == {(200, "99000000")}
+    assert upload(100_000_001) == (413, "413 Request Entity Too Large")
+    assert [prod.container(service)["RestartCount"] for service in prod.names] == [0, 0, 0]
 
 
 def test_data_move_to_a_new_major_version_of_postgresql_and_back_until_the_old_volume_is_removed(prod):
