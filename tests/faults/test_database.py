@@ -83,6 +83,26 @@ def test_no_write_is_lost_and_writes_work_again_after_the_database_was_paused(si
     )
 
 
+# Two workers build one hash table together, of about 90 MB. It is in shared memory, where Docker's default is 64 MB.
+PARALLEL = """
+create table large as select number, repeat('word', 10) as text from generate_series(1, 1000000) number;
+analyze large;
+set work_mem = '128MB';
+set parallel_setup_cost = 0;
+set parallel_tuple_cost = 0;
+set enable_mergejoin = off;
+explain (costs off) select count(*) from large a join large b using (number, text);
+select count(*) from large a join large b using (number, text);
+drop table large;
+"""
+
+
+@pytest.mark.slow
+def test_a_parallel_query_has_enough_shared_memory(site):
+    said = site.sql(PARALLEL)
+    assert "Parallel Hash" in said and said.splitlines()[-1] == "1000000"
+
+
 @pytest.mark.slow
 def test_the_web_server_waits_for_a_database_that_starts_slowly(project):
     slow = project.folder / "slow.yaml"
