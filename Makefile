@@ -15,13 +15,13 @@ django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX) DATA=./data$(SUFFIX)
 
 # Starts a Docker Engine if none answers. Defines the targets engine, engine-down and engine-clean. `up` leaves the start to each
-# folder, because Flask then answers before the images of the other two exist.
-ENGINE_FREE := up
+# folder, because Flask then answers before the images of the other two exist. `audit` needs none.
+ENGINE_FREE := up audit
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-13s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -67,8 +67,8 @@ test: .venv/pytest ## Run the tests on real containers: 6 to 12 minutes
 test-faults: .venv/pytest ## Run all fault tests: killed processes, updates under load, restore, a full disk, a stopped engine
 	.venv/bin/pytest tests/faults tests/examples/test_base_images.py $(ARGS)
 
-test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/recipes in one growing project
-	.venv/bin/pytest tests/examples/test_recipes.py $(ARGS)
+test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/recipes in one growing project; run CI's commands
+	.venv/bin/pytest tests/examples/test_recipes.py tests/examples/test_workflows.py $(ARGS)
 
 test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Docker that the README promises
 	sh tests/oldest.sh $(ARGS)
@@ -108,6 +108,9 @@ lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/ruff check && .venv/bin/ruff format --check
 	.venv/bin/yamllint --strict .
 	@cd 03-docker-compose-django && docker compose config -q
+
+audit: .venv/lint ## Ask PyPI for known vulnerabilities of all locked packages
+	.venv/bin/python -m pip_audit --strict --disable-pip $(addprefix -r ,$(wildcard */requirements*.txt */*/*requirements.txt))
 
 # An empty file that records when the packages were installed. Newer requirements install them again.
 .venv/pytest .venv/bench .venv/lint: .venv/%: tests/tools/%-requirements.txt
