@@ -21,7 +21,7 @@ include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint audit
+.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-13s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -67,8 +67,8 @@ test: .venv/pytest ## Run the tests on real containers: 6 to 12 minutes
 test-faults: .venv/pytest ## Run all fault tests: killed processes, updates under load, restore, a full disk, a stopped engine
 	.venv/bin/pytest tests/faults tests/examples/test_base_images.py $(ARGS)
 
-test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/recipes in one growing project; run CI's commands
-	.venv/bin/pytest tests/examples/test_recipes.py tests/examples/test_workflows.py $(ARGS)
+test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/recipes in one growing project
+	.venv/bin/pytest tests/examples/test_recipes.py $(ARGS)
 
 test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Docker that the README promises
 	sh tests/oldest.sh $(ARGS)
@@ -108,6 +108,10 @@ lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/ruff check && .venv/bin/ruff format --check
 	.venv/bin/yamllint --strict .
 	@cd 03-docker-compose-django && docker compose config -q
+
+.PHONY: test-ci audit
+test-ci: .venv/pytest ## Run the commands of .github/workflows in a fresh clone
+	.venv/bin/pytest tests/examples/test_workflows.py $(ARGS)
 
 audit: .venv/lint ## Ask PyPI for known vulnerabilities of all locked packages
 	.venv/bin/python -m pip_audit --strict --disable-pip $(addprefix -r ,$(wildcard */requirements*.txt */*/*requirements.txt))

@@ -1,6 +1,6 @@
 """The commands of the workflows in .github, and what Dependabot updates. No test runs GitHub itself.
 
-`make test-recipes` runs the slow tests of this file. Of the copy's workflow, test_recipes.py runs the tests and tests/server the
+`make test-ci` runs the slow tests of this file. Of the copy's workflow, test_recipes.py runs the tests and tests/server the
 deployment.
 """
 
