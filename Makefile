@@ -15,8 +15,8 @@ django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$
           COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX) DATA=./data$(SUFFIX)
 
 # Starts a Docker Engine if none answers. Defines the targets engine, engine-down and engine-clean. `up` leaves the start to each
-# folder, because Flask then answers before the images of the other two exist.
-ENGINE_FREE := up
+# folder, because Flask then answers before the images of the other two exist. `audit` needs none.
+ENGINE_FREE := up audit
 include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
@@ -108,6 +108,13 @@ lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/ruff check && .venv/bin/ruff format --check
 	.venv/bin/yamllint --strict .
 	@cd 03-docker-compose-django && docker compose config -q
+
+.PHONY: test-ci audit
+test-ci: .venv/pytest ## Run the commands of .github/workflows in a fresh clone
+	.venv/bin/pytest tests/examples/test_workflows.py $(ARGS)
+
+audit: .venv/lint ## Ask PyPI for known vulnerabilities of all locked packages
+	.venv/bin/python -m pip_audit --strict --disable-pip $(addprefix -r ,$(wildcard */requirements*.txt */*/*requirements.txt))
 
 # An empty file that records when the packages were installed. Newer requirements install them again.
 .venv/pytest .venv/bench .venv/lint: .venv/%: tests/tools/%-requirements.txt

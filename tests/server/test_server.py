@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from pages import answers, log_in
 from private_engine import PRIVATE_ENGINE
 from projects import ADMIN_CANARY, DJANGO, POSTGRES_CANARY, Production, copy
@@ -209,20 +210,26 @@ def test_ci_deploys_with_a_key_of_its_own(computers):
     computers.let_in("deploy", computers.type("cat ~/.ssh/ci-key.pub"))
     fingerprints = [printed.split()[1] for printed in (computers.type(scan).splitlines()[-1], computers.on_server(compare, "/"))]
     assert fingerprints[0] == fingerprints[1] and fingerprints[0].startswith("SHA256:")
-    values = {name: computers.type(f"cat ~/.ssh/{name}") for name in ("ci-key", "ci-known-hosts")}
+    # What the page's table puts into GitHub: the content of a file, or a word.
+    table = re.findall(r"\| a (secret|variable) \| `(\w+)` \| (the file )?`(.*)` \|", (PAGES / "deploy-over-ssh.md").read_text())
+    values = {
+        f"{'secrets' if what == 'secret' else 'vars'}.{name}": computers.type(f"cat {content}") if file else content
+        for what, name, file, content in table
+    }
+    assert len(values) == 3
     computers.type(forget)
     computers.release("five")
-    ((_, workflow, _),) = [block for block in steps(PAGES / "deploy-over-ssh.md", "From CI") if block[0] == "yaml"]
-    environment = dict(re.findall(r"^      (SERVER|FOLDER): (.*)", workflow, re.MULTILINE))
-    environment |= {"SSH_KEY": values["ci-key"], "SSH_KNOWN_HOSTS": values["ci-known-hosts"]}
-    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
-    write, *others = re.findall(r"- run: (?:\|\n((?: {10}.*\n)+)|(.*))", workflow)
-    commands = [write[0], *(other[1] for other in others)]
-    assert len(commands) == 3
+    job = yaml.safe_load((ROOT / DJANGO / "new/.github/workflows/ci.yml").read_text())["jobs"]["deploy"]
+    assert job["needs"] == "test" and job["if"] == "github.ref == 'refs/heads/main' && vars.SERVER != ''"
     # The checkout of CI belongs to another user than the laptop's.
     computers.type(f"cp -r {computers.project} /home/you/checkout; chown -R you /home/you/checkout")
-    for command in commands:
-        computers.type(f"export HOME=/home/you; cd ~/checkout\n{exports}\n{command}", user="you")
+    for step in job["steps"][1:]:
+        environment = {
+            key: re.sub(r"\$\{\{ (\w+\.\w+) }}", lambda name: values[name[1]], text)
+            for key, text in {**job["env"], **step.get("env", {})}.items()
+        }
+        exports = "\n".join(f"export {key}={shlex.quote(text)}" for key, text in environment.items())
+        computers.type(f"export HOME=/home/you; cd ~/checkout\n{exports}\n{step['run']}", user="you")
     assert first_page(computers.prod) == "five"
 
 
