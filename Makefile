@@ -21,7 +21,7 @@ include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-newest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-13s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -72,6 +72,9 @@ test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/reci
 
 test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Docker that the README promises
 	sh tests/oldest.sh $(ARGS)
+
+test-newest: .venv/pytest ## Run the tests of 01 and 03 with Python 3.15, and the newest Django and other packages
+	sh tests/newest.sh $(ARGS)
 
 test-arm64: .venv/pytest ## Build and run 01 and 03 for arm64, the processor of many laptops, under emulation
 	sh tests/arm64.sh $(ARGS)

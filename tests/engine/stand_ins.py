@@ -77,7 +77,7 @@ def hub_in_reach():
     return False
 
 
-def make_debian(mirror):
+def make_debian(mirror, name=DEBIAN, platform=PLATFORM):
     """Make the stand-ins' base image. It gets this machine's CA certificates, because a proxy may have its own."""
     say(f"  engine: bootstrapping Debian {NEWEST}")
     # Leave out documentation and translations, like the official images. Then the sizes can be compared.
@@ -88,13 +88,13 @@ def make_debian(mirror):
     certificates = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
     if os.path.exists(certificates):
         options.append(f"--customize-hook=upload {shlex.quote(certificates)} /etc/ssl/certs/ca-certificates.crt")
-    if PLATFORM:
+    if platform:
         # Without the check, mmdebstrap would look for a program of its own that tests the emulation.
-        options += [f"--architectures={PLATFORM}", "--skip=check/qemu"]
-    tree = CACHE / "debian.tar"
+        options += [f"--architectures={platform}", "--skip=check/qemu"]
+    tree = CACHE / f"debian{platform}.tar"
     include = "--include=ca-certificates,netbase,tzdata,openssl"
     run("mmdebstrap", "--variant=minbase", include, *options, NEWEST, tree, mirror, env=environment())
-    docker("import", tree, DEBIAN)
+    docker("import", *(["--platform", f"linux/{platform}"] if platform else []), tree, name)
     tree.unlink()
 
 

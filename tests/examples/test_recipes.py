@@ -392,6 +392,14 @@ def test_wrong_passwords_lock_only_the_visitors_address_which_the_log_shows(mine
 
 
 @pytest.mark.slow
+def test_package_md_goes_on_to_the_next_django_in_development_and_production(mine):
+    assert "\nOK\n" in mine.follow("package.md: The next Django")
+    for project, url in ((mine, mine.url), (mine.production, mine.production.url)):
+        assert "6.1." in project.sh("docker compose exec -T frontend python -m django --version")
+        assert "chair" in requests.get(url, timeout=5).text
+
+
+@pytest.mark.slow
 def test_each_section_of_each_page_was_followed(mine):
     pages = [page for page in PAGES.glob("*.md") if page.name != "README.md"]
     left = {section for page in pages for section in sections(page)} - mine.reader.done
