@@ -94,7 +94,7 @@ test-server: .venv/pytest ## Deploy, back up and operate a server over SSH, as t
 soak: .venv/pytest ## Check that no acknowledged write is lost in ten minutes of load with random kills (ARGS=MINUTES)
 	.venv/bin/python tests/faults/soak.py $(ARGS)
 
-bench: .venv/bench ## Compare the examples with the tutorial and gunicorn: about 30 minutes
+bench: .venv/bench ## Compare the examples with the tutorial, gunicorn and a peer: about 40 minutes
 	.venv/bin/python tests/bench/bench.py $(ARGS)
 
 pictures: .venv/pytest ## Draw the pictures in .github/images again; the chart shows the last `make bench`

@@ -1,11 +1,15 @@
-"""Compare the examples with the tutorial and the usual alternative. `make bench` runs it. Usage: bench.py [ROUNDS].
+"""Compare the examples with the tutorial, the usual alternative and a peer. `make bench` runs it.
+
+Usage: bench.py [ROUNDS [PART...]]. The parts of a round are requests, starts, updates, edits and flask. If you name some,
+nothing else runs, and no file is written.
 
 In each round the variants take turns, so a slow moment of the machine doesn't affect only one of them. Prints a table of medians
 with the minimum and maximum, and writes results.json next to this file: the values of each variant, by the keys of MEASURES.
 The names of all images, containers and networks begin with bench-. They are removed at the end.
 
 The variants are tutorial, gunicorn (the usual alternative), runserver (the same for development), dev and prod (the examples,
-prod without its proxy), proxy (production behind its proxy), and floor (the shortest possible start).
+prod without its proxy), proxy (production behind its proxy), granian (production without serve.py), peer (an example that we did
+not write, see stacks.py), and floor (the shortest possible start).
 """
 
 import contextlib
@@ -16,6 +20,7 @@ import itertools
 import json
 import os
 import platform
+import random
 import re
 import shlex
 import shutil
@@ -24,18 +29,32 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from stacks import (
+    BENCH,
+    DEVELOPMENT,
+    DJANGO,
+    OTHERS,
+    ROOT,
+    SECRETS,
+    SETTINGS,
+    Example,
+    first_200,
+    peers,
+    seconds,
+    sh,
+    text,
+    wait_for,
+    write,
+)
 from tabulate import tabulate
 
-BENCH = Path(__file__).resolve().parent
-ROOT = BENCH.parent.parent
-FLASK, ALPINE, DJANGO = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine", ROOT / "03-docker-compose-django"
+FLASK, ALPINE = ROOT / "01-docker-flask", ROOT / "02-docker-flask-alpine"
 SWARM = ROOT / "tests/swarm"
 BASE = "python:3.14-slim-trixie"
 TITLES = {"flask": "Flask", "django": "Django", "alpine": "Flask on Alpine"}
@@ -51,7 +70,12 @@ MEASURES = {
     "django_first_start": ("empty database to the first 200", "s"),
     "django_start": ("database there, to the first 200", "s"),
     "django_down": ("docker compose down", "s"),
-    "django_memory": ("memory of the whole stack", "MiB"),
+    "django_memory": ("memory of all containers after the load", "MiB"),
+    "update_failed": ("new code in production: requests that failed", "requests"),
+    "update_requests": ("new code in production: all requests", "requests"),
+    "update_longest": ("new code in production: the longest request", "s"),
+    "update": ("new code in production: to the new page", "s"),
+    "edit": ("a file saved in development, to the new page", "s"),
     **{f"{name}_stop": (f"docker stop, {title}", "s") for name, title in TITLES.items()},
     **{f"{name}_exit_code": (f"docker stop, {title}", "exit code") for name, title in TITLES.items()},
     "flask_rebuild": ("edit of flaskapp.py to the new image", "s"),
@@ -61,24 +85,13 @@ MEASURES = {
     "flask_added": ("added to the base: Flask", "MB"),
     "django_added": ("added to the base: Django", "MB"),
 }
-OTHERS = ("tutorial", "gunicorn")
 LOAD = "-t 2 -c 16 -d 3s"  # wrk: two threads, sixteen connections, three seconds
+KINDS = (*OTHERS, "dev", "prod")
 TURNS = 4  # how often a round measures the requests per second of a page
+CLIENTS, PAUSE = 4, 0.05  # how many visitors an update has, and the shortest time from one request of a visitor to the next
+EDITS = 5  # how often a round saves a file in development
 QUIET = {"shell": True, "capture_output": True, "text": True}
 MIB = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}  # the units of `docker stats`
-# All variants of Django get production's settings, changed to plain HTTP and to the host names that the load uses.
-EXAMPLE = dict(re.findall(r"^(\w+)=(.*)", (DJANGO / "production/env.example").read_text(), re.MULTILINE))
-SETTINGS = EXAMPLE | {
-    "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1,bench-load-prod,bench-load-gunicorn,bench-proxy,bench-caddy",
-    "SITE_ADDRESS": "http://",
-    "HTTP_PORT": "18880",
-    "HTTPS_PORT": "18881",
-    "LIFECYCLE": "prod",
-}
-WORD = "a-word-for-the-benchmark-only-that-nobody-keeps-0123456789"
-SECRETS = dict.fromkeys(("POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DJANGO_SECRET_KEY"), WORD)
-# Only dev and the tutorial need this in secrets.txt. The other images set it themselves.
-DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "codesolid_demo.settings", "LIFECYCLE": "dev"}
 # Runs in a Django container: logs in a superuser and prints the session key. It also checks that the key works, because wrk
 # counts a redirect to the log-in page as a success.
 LOG_IN = """
@@ -93,7 +106,7 @@ connection.request("GET", "/admin/", headers={"Cookie": f"sessionid={session}"})
 assert connection.getresponse().status == 200
 print(session)
 """
-# A page that takes five seconds, to measure a stop during a request. It is added to copies of flaskapp.py and urls.py.
+# A page that takes five seconds, to measure a stop during a request. It is added to a copy of flaskapp.py.
 SLOW_FLASK = """
 @app.route("/slow/")
 def slow():
@@ -101,137 +114,37 @@ def slow():
     time.sleep(5)
     return "finished"
 """
-SLOW_DJANGO = """
-import time
-from django.http import HttpResponse
-urlpatterns.append(path("slow/", lambda request: time.sleep(5) or HttpResponse("finished")))
-"""
 
 
-def sh(command, cwd=ROOT, **more):
-    """Run a command line; return what it printed. If it fails, show the output and raise CalledProcessError."""
-    done = subprocess.run(
-        command, shell=True, cwd=cwd, env={**os.environ, **more}, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    if done.returncode:
-        print(done.stdout + done.stderr, file=sys.stderr)
-    done.check_returncode()
-    return done.stdout.strip()
+def memory(stack, container, port):
+    """Load the admin's first page at a port inside a container; return the memory of the whole project afterwards, in MiB."""
+    measured(f"http://127.0.0.1:{port}/admin/", log_in(stack.frontend), f"container:{container}")
+    names = stack.compose("ps -q").split()
+    lines = sh(f"docker stats --no-stream --format '{{{{.MemUsage}}}}' {' '.join(names)}").splitlines()
+    used = [re.match(r"([\d.]+)(\w+)", line).groups() for line in lines]
+    return sum(float(number) * MIB[unit] for number, unit in used)
 
 
-def seconds(action):
-    """Return how long a call takes, in seconds."""
-    begun = time.monotonic()
-    action()
-    return time.monotonic() - begun
+def starts(stack):
+    """Yield (measure, variant, value) for two starts and two stops. Keep the data, remove the containers."""
+    stack.empty()
+    for measure in ("django_first_start", "django_start"):
+        yield measure, stack.kind, stack.up()
+        yield "django_down", stack.kind, stack.down()
 
 
-def first_200(url, limit=120):
-    """Wait until a page answers with 200. Raise TimeoutError after `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=5) as answer:
-            if answer.status == 200:
-                return
-        time.sleep(0.02)
-    raise TimeoutError(f"{url} did not answer with 200 within {limit} s")
-
-
-def write(file, values):
-    """Write the values to an env file; return docker's option for it. A file hides them from `ps`, which shows command lines."""
-    file.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-    return f"--env-file '{file}'"
-
-
-class Stack:
-    """A copy of the Django folder that runs as a separate Compose project: tutorial, gunicorn, runserver, dev or prod."""
-
-    def __init__(self, kind, folder, port):
-        """Make the copy in `folder`; kind is tutorial, gunicorn, runserver, dev or prod."""
-        self.kind, self.port = kind, port
-        ignored = shutil.ignore_patterns("data*", "backups", "secrets", ".env")
-        self.folder = Path(shutil.copytree(DJANGO, folder / kind / "django", ignore=ignored))
-        urls = self.folder / "codesolid_demo/codesolid_demo/urls.py"
-        urls.write_text(urls.read_text() + SLOW_DJANGO)
-        self.variables = {
-            "COMPOSE_PROJECT_NAME": f"bench-{kind}",
-            "DJANGO_NAME": f"bench-{kind}",
-            "PORT": str(port),
-            "DB_PORT": "0",
-        }
-        if kind == "prod":
-            self.folder /= "production"
-            shutil.copy(BENCH / "prod-override.yaml", self.folder / "docker-compose.override.yaml")
-            write(self.folder / ".env", SETTINGS)
-            sh("sh make-secrets.sh && chmod a+r Caddyfile create_app_user.sql", cwd=self.folder)
-        else:
-            secrets = folder / kind / "secrets"
-            secrets.mkdir()
-            values = SETTINGS | SECRETS | {"PGDATA": "/var/lib/postgresql/data/pgdata"}
-            write(secrets / "secrets.txt", values if kind == "gunicorn" else values | DEVELOPMENT)
-        if kind in (*OTHERS, "runserver"):
-            file = "tutorial-compose.yaml" if kind == "tutorial" else "gunicorn-compose.yaml"
-            shutil.copy(BENCH / file, self.folder / "docker-compose.yaml")
-        if kind == "runserver":
-            command = "python manage.py runserver 0.0.0.0:8000"
-            (self.folder / "docker-compose.override.yaml").write_text(f"services: {{frontend: {{command: {command}}}}}\n")
-        if kind in ("dev", "prod"):
-            self.compose("build")
-
-    @property
-    def frontend(self):
-        """The name of the container that serves Django."""
-        return "bench-dev" if self.kind == "dev" else f"bench-{self.kind}-frontend-1"
-
-    def compose(self, words):
-        """Run docker compose in this project."""
-        return sh(f"docker compose {words}", cwd=self.folder, **self.variables)
-
-    def up(self):
-        """Return the seconds from `docker compose up -d` to the first 200, without production's proxy."""
-
-        def start():
-            self.compose("up -d frontend backend")
-            first_200(f"http://127.0.0.1:{self.port}/admin/login/")
-
-        return seconds(start)
-
-    def down(self):
-        """Return the seconds that `docker compose down` takes; the data stays."""
-        return seconds(lambda: self.compose("down"))
-
-    def empty(self):
-        """Remove the data."""
-        self.compose("down --volumes")
-        sh(f"docker run --rm -v '{self.folder}:/folder' postgres:18-trixie rm -rf /folder/data")
-
-    def memory(self, container, port):
-        """Load the admin's first page at a port inside a container; return the memory of the whole project, in MiB."""
-        measured(f"http://127.0.0.1:{port}/admin/", log_in(self.frontend), f"container:{container}")
-        names = self.compose("ps -q").split()
-        lines = sh(f"docker stats --no-stream --format '{{{{.MemUsage}}}}' {' '.join(names)}").splitlines()
-        used = [re.match(r"([\d.]+)(\w+)", line).groups() for line in lines]
-        return sum(float(number) * MIB[unit] for number, unit in used)
-
-    def starts(self):
-        """Yield (measure, variant, value) for two starts and two stops. Keep the data, remove the containers."""
-        self.empty()
-        for measure in ("django_first_start", "django_start"):
-            yield measure, self.kind, self.up()
-            yield "django_down", self.kind, self.down()
-
-    def stop_and_memory(self):
-        """Yield (measure, variant, value) for a stop of Django and the memory. Keep the data, remove the containers."""
-        self.up()
-        for what, value in stop(self.frontend).items():
-            yield f"django_{what}", self.kind, value
-        if self.kind != "tutorial":
-            self.up()
-            yield "django_memory", self.kind, self.memory(self.frontend, 8000)
-        if self.kind == "prod":
-            self.compose("up -d")
-            yield "django_memory", "proxy", self.memory("bench-prod-proxy-1", 80)
-        self.down()
+def stop_and_memory(stack):
+    """Yield (measure, variant, value) for a stop of Django and the memory. Keep the data, remove the containers."""
+    stack.up()
+    for what, value in stop(stack.frontend).items():
+        yield f"django_{what}", stack.kind, value
+    if stack.kind != "tutorial":
+        stack.up()
+        yield "django_memory", stack.kind, memory(stack, stack.frontend, 8000)
+    if stack.kind == "prod":
+        stack.compose("up -d")
+        yield "django_memory", "proxy", memory(stack, "bench-prod-proxy-1", 80)
+    stack.down()
 
 
 def projects(stacks):
@@ -243,9 +156,61 @@ def projects(stacks):
         for stack in stacks:
             # The tutorial's start takes 27 s, so once is enough.
             if turn == 0 or stack.kind != "tutorial":
-                yield from stack.starts()
+                yield from starts(stack)
     for stack in stacks:
-        yield from stack.stop_and_memory()
+        yield from stop_and_memory(stack)
+
+
+def visit(url, answers, stopped):
+    """Load a page again and again. Add (when it began, its text or None, when it ended) to `answers` until `stopped` is set."""
+    while not stopped.is_set():
+        begun = time.monotonic()
+        answers.append((begun, text(url, 40), time.monotonic()))
+        stopped.wait(max(0, begun + PAUSE - time.monotonic()))
+
+
+def update(stack):
+    """Yield (measure, variant, value) for new code in production, while visitors load the page that it changes."""
+    url, answers, stopped = f"{stack.url}/edited/", [], threading.Event()
+    stack.bring()
+    first_200(url)
+    with ThreadPoolExecutor() as pool:
+        clients = [pool.submit(visit, url, answers, stopped) for _ in range(CLIENTS)]
+        try:
+            time.sleep(1)
+            new, begun = stack.edit(), time.monotonic()
+            stack.bring()
+            wait_for(lambda: any(said == new for _, said, _ in answers), f'"{new}" from {url}')
+            time.sleep(1)
+        finally:
+            stopped.set()
+    for client in clients:
+        client.result()
+    stack.down()
+    # prod is behind its proxy here.
+    variant = "proxy" if stack.kind == "prod" else stack.kind
+    yield "update_failed", variant, sum(said is None for _, said, _ in answers)
+    yield "update_requests", variant, len(answers)
+    yield "update_longest", variant, max(end - start for start, _, end in answers)
+    yield "update", variant, min(end for _, said, end in answers if said == new) - begun
+
+
+def edits(stack):
+    """Yield (measure, variant, seconds) from a saved file to the new page, in development."""
+    url = f"http://127.0.0.1:{stack.port}/edited/"
+
+    def edit():
+        new = stack.edit()
+        # Twenty times in a row, because a server with several processes restarts one after the other.
+        wait_for(lambda: all(text(url) == new for _ in range(20)), f'"{new}" from {url}')
+
+    with stack.serving_files():
+        edit()
+        for _ in range(EDITS):
+            # The server looks for new files once a second, so an edit comes at any moment of that second.
+            time.sleep(random.uniform(1, 2))
+            yield "edit", stack.kind.removesuffix("_dev"), seconds(edit)
+    stack.down()
 
 
 def from_nothing(folder):
@@ -277,9 +242,9 @@ def from_nothing(folder):
 
 
 def floor(folder):
-    """Return the seconds of the shortest possible start: PostgreSQL until it answers over TCP, then init.py and the server.
+    """Yield ("django_first_start", "floor", seconds) of the shortest possible start.
 
-    Both run inside containers that already exist.
+    It is PostgreSQL until it answers over TCP, then init.py and the server. Both run inside containers that already exist.
     """
     sh("docker network create bench-floor")
     try:
@@ -298,7 +263,7 @@ def floor(folder):
             sh("docker exec -d bench-floor-web ./start.sh python manage.py runserver 0.0.0.0:8000")
             first_200(f"http://127.0.0.1:{port}/admin/login/")
 
-        return seconds(database) + seconds(server)
+        yield "django_first_start", "floor", seconds(database) + seconds(server)
     finally:
         sh("docker rm -f -v bench-floor-db bench-floor-web; docker network rm bench-floor")
 
@@ -356,18 +321,25 @@ def flask_requests():
             yield "flask_requests", kind, measured(url)
 
 
-def django_requests(options):
+def django_requests(options, peer):
     """Yield (measure, variant, requests per second) for Django's log-in page and the admin's first page, taking turns, too.
 
-    The log-in page needs no database. The variants are prod, gunicorn and proxy, which is prod behind bench-caddy.
+    The log-in page needs no database. The variants are prod, gunicorn, proxy (prod behind bench-caddy), and the peer in its own
+    project, if there is one.
     """
     urls = {kind: f"http://bench-load-{kind}:8000/admin/" for kind in ("prod", "gunicorn")}
+    containers = {kind: f"bench-load-{kind}" for kind in urls}
     with contextlib.ExitStack() as servers:
         for kind, url in urls.items():
             # bench-caddy finds Django by the alias frontend.
             alias = "--network-alias frontend" if kind == "prod" else ""
             servers.enter_context(server(f"bench-django-{kind}", f"{url}login/", f"{alias} {options}"))
-        cookies = {kind: log_in(f"bench-load-{kind}") for kind in urls}
+        if peer:
+            servers.callback(peer.down)
+            peer.up()
+            sh(f"docker network connect --alias bench-load-peer bench-load {peer.frontend}")
+            urls["peer"], containers["peer"] = "http://bench-load-peer:8000/admin/", peer.frontend
+        cookies = {kind: log_in(container) for kind, container in containers.items()}
         urls["proxy"], cookies["proxy"] = "http://bench-caddy/admin/", cookies["prod"]
         for variant, url in list(urls.items()) * TURNS:
             yield "django_login_requests", variant, measured(f"{url}login/")
@@ -449,14 +421,16 @@ def stop_in_flight(container, port):
 def rebuild(kind, folder):
     """Return the seconds from an edit of flaskapp.py to the new image."""
     place = folder / f"edit-{kind}"
+    file = f"{kind}-flask.Dockerfile" if kind in OTHERS else "Dockerfile"
+    build = functools.partial(sh, f"docker build -q -f {file} -t bench-edit-{kind} .", cwd=place)
     if not place.exists():
         shutil.copytree(FLASK, place)
         for other in OTHERS:
             shutil.copy(BENCH / f"{other}-flask.Dockerfile", place)
+        build()
     source = place / "flaskapp.py"
     source.write_text(f"{source.read_text()}\n# {time.time()}\n")
-    file = f"{kind}-flask.Dockerfile" if kind in OTHERS else "Dockerfile"
-    return seconds(lambda: sh(f"docker build -q -f {file} -t bench-edit-{kind} .", cwd=place))
+    return seconds(build)
 
 
 def added(image):
@@ -497,57 +471,84 @@ def build():
         sh(f"docker build -q -t bench-{tag} -f '{file}' .", cwd=folder)
 
 
-def rounds(number, folder):
-    """Run all measurements in `number` rounds; return {measure: {variant: [value, ...]}}."""
-    kinds = (*OTHERS, "dev", "prod")
-    found, stacks = {}, {kind: Stack(kind, folder, 18800 + n) for n, kind in enumerate((*kinds, "runserver"))}
+def flask_stops_and_rebuilds(folder):
+    """Yield (measure, variant, value) for the stops of both Flask examples, and for an edit of flaskapp.py."""
+    for name, kind in (*(("flask", kind) for kind in KINDS), ("alpine", "dev"), ("alpine", "prod")):
+        with flask(f"bench-{name}-{kind}"):
+            for what, value in stop("bench-stop").items():
+                yield f"{name}_{what}", kind, value
+    for kind in (*OTHERS, "dev"):
+        yield "flask_rebuild", kind, rebuild(kind, folder)
 
-    def keep(measure, variant, value):
-        found.setdefault(measure, {}).setdefault(variant, []).append(value)
-        shown = f"{value:.2f}" if isinstance(value, float) else value
-        print(f"  {', '.join(MEASURES[measure])}: {variant}: {shown}", file=sys.stderr, flush=True)
 
-    def keep_stop(example, variant, values):
-        for what, value in values.items():
-            keep(f"{example}_{what}", variant, value)
+def stops_in_flight(folder, prod):
+    """Yield (measure, variant, value) for stops during a request."""
+    slow = folder / "flaskapp.py"
+    slow.write_text((FLASK / "flaskapp.py").read_text() + SLOW_FLASK)
+    for name, kind in (("flask", "tutorial"), ("flask", "gunicorn"), ("flask", "prod"), ("alpine", "prod")):
+        place = "/home/myuser" if kind == "tutorial" else "/app"
+        with flask(f"bench-{name}-{kind}", f"-v '{slow}:{place}/flaskapp.py:ro'") as port:
+            for what, value in stop_in_flight("bench-stop", port).items():
+                yield f"{name}_{what}", kind, value
+    prod.up()
+    for what, value in stop_in_flight(prod.frontend, prod.port).items():
+        yield f"django_{what}", "prod", value
 
-    for measure in from_nothing(folder):
-        keep(*measure)
-    sh("docker network create bench-load")
+
+def sizes(stacks):
+    """Yield (measure, variant, MB) for what each image adds to its base image."""
+    for kind in KINDS:
+        yield "flask_added", kind, added(f"bench-flask-{kind}")
+        yield "django_added", kind, added(f"bench-django-{kind}")
+    if "peer" in stacks:
+        yield "django_added", "peer", added("bench-peer-web")
+
+
+def parts(stacks, folder, options):
+    """Return the parts of a round: functions without arguments that yield (measure, variant, value)."""
+    peer = stacks.get("peer")
+
+    def of(measure, kinds):
+        return itertools.chain.from_iterable(measure(stacks[kind]) for kind in kinds if kind in stacks)
+
+    return {
+        "requests": lambda: itertools.chain(flask_requests(), django_requests(options, peer), replicas(options)),
+        "starts": lambda: itertools.chain(projects([stacks[kind] for kind in stacks if kind != "peer_dev"]), floor(folder)),
+        "updates": lambda: of(update, ("gunicorn", "prod", "peer")),
+        "edits": lambda: of(edits, ("runserver", "dev", "peer_dev")),
+        "flask": lambda: flask_stops_and_rebuilds(folder),
+    }
+
+
+def rounds(number, chosen, folder):
+    """Run `number` rounds, with the chosen parts or with everything; return {measure: {variant: [value, ...]}}."""
+    kinds, found = (*KINDS, "runserver", "granian"), {}
+    stacks = {kind: Example(kind, folder, 18800 + n) for n, kind in enumerate(kinds)}
+    stacks |= {peer.kind: peer for peer in peers(folder, 18800 + len(kinds))}
     options = write(folder / "load.env", SETTINGS | SECRETS | {"POSTGRES_REMOTE_HOST": "bench-database"})
     caddyfile = f"-v '{DJANGO}/production/Caddyfile:/etc/caddy/Caddyfile:ro'"
+
+    def keep(values):
+        for measure, variant, value in values:
+            found.setdefault(measure, {}).setdefault(variant, []).append(value)
+            shown = f"{value:.2f}" if isinstance(value, float) else value
+            print(f"  {', '.join(MEASURES[measure])}: {variant}: {shown}", file=sys.stderr, flush=True)
+
+    sh("docker network create bench-load")
     try:
+        keep([] if chosen else from_nothing(folder))
         sh(f"docker run -d --name bench-database --network bench-load {options} postgres:18-trixie")
         sh(f"docker run -d --name bench-caddy --network bench-load {options} {caddyfile} caddy:2.11-alpine")
         for turn in range(number):
             print(f"round {turn + 1} of {number}", file=sys.stderr, flush=True)
-            for measure in itertools.chain(
-                flask_requests(), django_requests(options), replicas(options), projects(stacks.values())
-            ):
-                keep(*measure)
-            keep("django_first_start", "floor", floor(folder))
-            for name, kind in (*(("flask", kind) for kind in kinds), ("alpine", "dev"), ("alpine", "prod")):
-                with flask(f"bench-{name}-{kind}"):
-                    keep_stop(name, kind, stop("bench-stop"))
-            for kind in (*OTHERS, "dev"):
-                rebuild(kind, folder) if turn == 0 else None
-                keep("flask_rebuild", kind, rebuild(kind, folder))
-        slow = folder / "flaskapp.py"
-        slow.write_text((FLASK / "flaskapp.py").read_text() + SLOW_FLASK)
-        for name, kind in (("flask", "tutorial"), ("flask", "gunicorn"), ("flask", "prod"), ("alpine", "prod")):
-            place = "/home/myuser" if kind == "tutorial" else "/app"
-            with flask(f"bench-{name}-{kind}", f"-v '{slow}:{place}/flaskapp.py:ro'") as port:
-                keep_stop(name, kind, stop_in_flight("bench-stop", port))
-        stacks["prod"].up()
-        keep_stop("django", "prod", stop_in_flight(stacks["prod"].frontend, stacks["prod"].port))
+            for name, part in parts(stacks, folder, options).items():
+                keep(part() if not chosen or name in chosen else [])
+        keep([] if chosen else itertools.chain(stops_in_flight(folder, stacks["prod"]), sizes(stacks)))
     finally:
         sh("docker rm -f -v bench-database bench-caddy; docker network rm bench-load")
         for stack in stacks.values():
             stack.empty()
             stack.compose("down --rmi local")
-    for kind in kinds:
-        keep("flask_added", kind, added(f"bench-flask-{kind}"))
-        keep("django_added", kind, added(f"bench-django-{kind}"))
     return found
 
 
@@ -560,21 +561,22 @@ def cell(values):
 
 def main():
     """Run the benchmark, print the table and write results.json."""
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    number, chosen = int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             build()
-            found = rounds(number, Path(folder))
+            found = rounds(number, chosen, Path(folder))
         finally:
             # Remove the images by name, not by id, because you may have given the same image another name.
             sh("docker image ls --format '{{.Repository}}:{{.Tag}}' 'bench-*' | xargs -r docker image rm")
-    columns = ["tutorial", "gunicorn", "runserver", "dev", "prod", "proxy", "floor"]
+    columns = ["tutorial", "gunicorn", "runserver", "dev", "granian", "prod", "proxy", "peer", "floor"]
     rows = [[", ".join(MEASURES[key]), *(cell(values.get(column)) for column in columns)] for key, values in found.items()]
     engine = sh("docker version -f '{{.Server.Version}}'")
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Docker Engine {engine}"
     print(f"{machine}, {number} rounds: median (minimum-maximum)\n")
     print(tabulate(rows, headers=["", *columns], tablefmt="github"))
-    (BENCH / "results.json").write_text(json.dumps({"machine": machine, "rounds": number, "results": found}, indent=2) + "\n")
+    if not chosen:
+        (BENCH / "results.json").write_text(json.dumps({"machine": machine, "rounds": number, "results": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -219,6 +219,11 @@ def test_the_numbers_in_the_readmes_match_the_benchmark():
     for each in ("sharing", "limited"):
         rates = [median(f"replicas_{number}_{each}", "prod") for number in (1, 2, 4)]
         assert "{:.0f}, {:.0f} and {:.0f}".format(*rates) in ALL_TEXTS
+    rows, kinds = [], ("runserver", "dev", "gunicorn", "prod", "proxy", "peer")
+
+    def shown(measure, kind, form):
+        return form.format(median(measure, kind)) if kind in bench["results"].get(measure, {}) else ""
+
     for label, measure, form in (
         ("Flask, requests/s", "flask_requests", "{:.0f}"),
         ("Django's log-in page, requests/s", "django_login_requests", "{:.0f}"),
@@ -229,13 +234,24 @@ def test_the_numbers_in_the_readmes_match_the_benchmark():
         ("first start to the first page, s", "django_first_start", "{:.1f}"),
         ("start with the database there, s", "django_start", "{:.1f}"),
         ("`docker compose down`, s", "django_down", "{:.1f}"),
-        ("memory of all containers, MiB", "django_memory", "{:.0f}"),
+        ("memory after the load, MiB", "django_memory", "{:.0f}"),
         ("MB added to the base, Flask", "flask_added", "{:.1f}"),
         ("MB added to the base, Django", "django_added", "{:.1f}"),
+        ("a saved file to its new page, s", "edit", "{:.1f}"),
+        ("new code to its new page, s", "update", "{:.1f}"),
     ):
-        kinds = ("runserver", "dev", "gunicorn", "prod", "proxy")
-        cells = [form.format(median(measure, kind)) if kind in bench["results"][measure] else "" for kind in kinds]
-        assert re.sub(" +", " ", f"| {label} | {' | '.join(cells)} |") in text
+        rows.append([label, *(shown(measure, kind, form) for kind in kinds)])
+    failed, requests = (bench["results"].get(f"update_{what}", {}) for what in ("failed", "requests"))
+    sums = [f"{sum(failed[kind])} of {sum(requests[kind])}" if kind in failed else "" for kind in kinds]
+    rows.append(["requests that fail meanwhile", *sums])
+    for label, measure, form in (
+        ("start with the database there, s", "django_start", "{:.1f}"),
+        ("memory after the load, MiB", "django_memory", "{:.0f}"),
+    ):
+        rows.append([label, *(shown(measure, kind, form) for kind in ("prod", "granian", "gunicorn"))])
+    lines = [re.sub(" +", " ", f"| {' | '.join(row)} |") for row in rows]
+    missing = [line for line in lines if line not in text]
+    assert not missing, "tests/README.md lacks these rows:\n" + "\n".join(missing)
     assert bench["machine"] in " ".join(text.split())
 
 
