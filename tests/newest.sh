@@ -13,10 +13,10 @@ trap 'exit 130' INT TERM HUP
 git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from=- | tar -x -C "$work"
 cd "$work"
 git init -q && git add -A
-git grep -lz 'python:3\.14-slim' | xargs -0 sed -i 's/python:3\.14-slim/python:3.15-slim/g'
-sed -i 's/^django>.*/django/' 03-*/requirements.in
+git grep -lz 'python:3\.14-slim' | xargs -0 perl -pi -e 's/python:3\.14-slim/python:3.15-slim/g'
+perl -pi -e 's/^django>.*/django/' 03-*/requirements.in
 # Where Docker Hub is out of reach, the copy builds a stand-in for the new name from Debian's package of Python 3.15.
-sed -i 's/3\.14/3.15/g' tests/engine/images/python-slim/Dockerfile
+perl -pi -e 's/3\.14/3.15/g' tests/engine/images/python-slim/Dockerfile
 make -s engine >/dev/null
 
 rm 01-*/requirements*.txt 03-*/requirements.txt 03-*/production/requirements.txt

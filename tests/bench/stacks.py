@@ -49,12 +49,12 @@ OVERRIDES = {
 
 PEER = "https://github.com/nickjj/docker-django-example"
 PEER_COMMIT = "25de410956b80fe4e3388296a58106c03b5b3647"
-# What it takes to build the peer from PyPI, Debian and the two images that this repository uses, too.
+# What it takes to build the peer from PyPI, Debian and the two images that this repository uses, too: patterns, and new texts.
 PEER_CHANGES = {
     "Dockerfile": {
         "python:3.14.5-slim-trixie": "python:3.14-slim-trixie",
         # The same version of uv, from PyPI. It must trust the certificates that pip trusts.
-        "COPY --from=ghcr.io/astral-sh/uv:0.8.17 /uv /uvx /usr/local/bin/": "ENV UV_NATIVE_TLS=1\nRUN pip install uv==0.8.17",
+        "COPY --from=.*/uv:0.8.17 /uv /uvx /usr/local/bin/": "ENV UV_NATIVE_TLS=1\nRUN pip install uv==0.8.17",
         # Without Node, nothing compiles the CSS of its home page. The admin needs none of it.
         "--from=assets /app/public /public": "assets/static /public",
     },
@@ -236,9 +236,10 @@ class Peer(Stack):
         for name, changes in PEER_CHANGES.items():
             file = self.folder / name
             for old, new in changes.items():
-                if old not in file.read_text():
+                changed, found = re.subn(old, new, file.read_text())
+                if not found:
                     raise ValueError(f"{file} lacks {old}")
-                file.write_text(file.read_text().replace(old, new))
+                file.write_text(changed)
         # The file for production has only what has no default. The later of two lines counts.
         values = {"SECRET_KEY": WORD, "POSTGRES_USER": "hello", "POSTGRES_PASSWORD": WORD, "ALLOWED_HOSTS": HOSTS}
         write(self.folder / ".env", values)

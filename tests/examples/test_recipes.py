@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -389,6 +390,16 @@ def test_wrong_passwords_lock_only_the_visitors_address_which_the_log_shows(mine
     address = prod.sh("docker compose exec -T frontend hostname -i").replace(" ", "|")
     log = prod.sh("docker compose logs --no-log-prefix frontend")
     assert re.search(f'login failure by .*ip_address: "({address})"', log) and "192.0.2.66" not in log
+
+
+@pytest.mark.slow
+def test_package_md_shares_connections_in_development_and_production(mine):
+    mine.follow("package.md: A pool of connections")
+    mine.sh("make -C production up")
+    for project, url in ((mine, mine.url), (mine.production, mine.production.url)):
+        assert get_settings(project, "DATABASES['default']['OPTIONS']['pool']") == [True]
+        with ThreadPoolExecutor(8) as visitors:
+            assert {answer.status_code for answer in visitors.map(requests.get, [url] * 40)} == {200}
 
 
 @pytest.mark.slow
