@@ -75,9 +75,11 @@ find . -name .git -prune -o -type f -exec perl -pi -e '
   s{codesolid_demo(?=/|:/| \.$|$)}{src}g;
   s{codesolid_demo|\bappname}{$ENV{NAME}}g;
   s{django-production}{$ENV{NAME}-production}g;
+  s{03-docker-compose-django}{$ENV{NAME}};
   s{DJANGO_NAME:-django}{DJANGO_NAME:-$ENV{NAME}};
-  s{"/django"|(?<=container )django(?= exited)}{$& =~ s/django/$ENV{NAME}/r}ge;
-  s/ A second clone of this repository.*?containers\.//;' {} +
+  s{"/django"|(?<=container )django(?= exited| is unhealthy)}{$& =~ s/django/$ENV{NAME}/r}ge;
+  s/ A second clone of this repository.*?containers\.//;
+  s/^.*differs from 01-docker-flask.*\n//;' {} +
 perl -pi -e 's{\bshop(?![a-z0-9])}{$ENV{NAME}}g; s{localhost:8095}{localhost:$ENV{PORT}}g' \
   README.md .ruff.toml .github/workflows/* recipes/*
 

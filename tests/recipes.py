@@ -59,7 +59,6 @@ def write(folder, language, content, names):
     for number, name in enumerate(names):
         path = next(folder.glob(name), folder / name)
         if language != "diff":
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
         elif path.exists() or not number:
             change(path, content)

@@ -11,19 +11,22 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import shutil
 import socket
 import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
 import yaml
 from pages import START_PAGE, log_in, submit
 from pages import page as page_of
-from projects import DJANGO, USED_IMAGES, ComposeProject, Production
-from recipes import Reader, sections, steps
+from projects import DJANGO, USED_IMAGES, Clone, ComposeProject, Production
+from recipes import Reader, commands, sections, steps
 from shell import ROOT, free_port, sh, until
 
 PAGES = ROOT / DJANGO / "recipes"
@@ -60,13 +63,13 @@ def typed(text):
 class Mine(ComposeProject):
     """A project made by `make new`. It has its own name and ports, so its commands need no variables. It is developed first."""
 
-    def __init__(self, base):
-        """Make it. Its path contains a space."""
+    def __init__(self, base, source=ROOT):
+        """Make it out of a clone of the repository. Its path contains a space."""
         self.variables = {}
         self.name = f"test_{uuid.uuid4().hex[:8]}"
         self.folder = base / "a folder" / self.name
         self.folder.parent.mkdir()
-        self.printed = sh(f"make new NAME={self.name} FOLDER='{self.folder}'", cwd=ROOT / DJANGO)
+        self.printed = sh(f"make new NAME={self.name} FOLDER='{self.folder}'", cwd=source / DJANGO)
         self.settings = self.folder / "src" / self.name / "settings.py"
         self.url = f"http://127.0.0.1:{self.read('.env')['PORT']}"
         self.names = {"frontend": self.name, "backend": f"{self.name}-backend-1"}
@@ -126,7 +129,11 @@ def test_make_new_makes_a_project_with_its_own_names_and_nothing_outside_of_it(m
     assert f'cd "{mine.folder}"\n  make up' in mine.printed
     assert mine.sh("git log --format=%s%n%D") == f"Create {mine.name}\nHEAD -> main" and not mine.sh("git status --short")
     words = "codesolid_demo|appname|django-production|(^|[^.])[.][.]/secrets/secrets|engine[.]mk|8095|new[.]sh|top README"
+    words += "|0[1-3]-docker|(^|[^a-z_-])tests/|make test|test_[a-z]+[.]py|this repository"
     assert mine.sh(f"git grep -nE '{words}'", ok=None) == "" and str(ROOT) not in mine.sh("cat $(git ls-files)")
+    for file in mine.sh("git ls-files").splitlines():
+        for up in re.findall(r"(?<![\w.])\.\.(?:/\.\.)*(?![\w.])", (mine.folder / file).read_text()):
+            assert mine.folder in ((mine.folder / file).parent / up / "x").resolve().parents, f"{up} in {file}"
     assert mine.settings.exists() and (mine.folder / "src/manage.py").exists()
     for page in mine.folder.rglob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
@@ -143,10 +150,10 @@ def test_user_model_md_after_the_first_start_needs_make_clean_and_keeps_the_pass
     mine.follow("user-model.md")
     mine.sh("make up", ok=False)
     assert "InconsistentMigrationHistory" in mine.sh("docker compose logs frontend")
-    before, after = steps(PAGES / "user-model.md", "Before the first start"), "make clean up\n"
+    before, after = steps(PAGES / "user-model.md", "If you did not run make up yet"), "make clean up\n"
     assert [block[:2] for block in before] == [("sh", "make up\n")]
-    assert ("sh", after, []) in steps(PAGES / "user-model.md", "After the first start")
-    mine.follow("user-model.md: After the first start")
+    assert ("sh", after, []) in steps(PAGES / "user-model.md", "If you ran make up already")
+    mine.follow("user-model.md: If you ran make up already")
     assert "Site administration" in mine.log_in()
     # The superuser's password must not be in another column.
     assert mine.sql("select email, first_name, last_name from people_user") == f"{EMAIL}||"
@@ -181,6 +188,56 @@ def test_debugger_md_stops_at_a_line(mine):
     mine.add(mine.folder / ".env", f"DEBUG_PORT={free_port()}")
     mine.follow("debugger.md")
     assert stops_at_a_breakpoint(mine, "news/views.py", "return render")
+
+
+@pytest.mark.slow
+def test_devcontainer_md_opens_your_files_in_djangos_container(mine, tmp_path):
+    mine.follow("devcontainer.md")
+    mine.reader.done.add("devcontainer.md: In a terminal")
+    if not shutil.which("npx"):
+        pytest.skip("the command-line interface of dev containers needs Node.js")
+    user, owner = a_user(mine, tmp_path)
+    USED_IMAGES.append(f"vsc-{mine.name}-*")
+    (block,) = commands(PAGES / "devcontainer.md", "In a terminal")
+    assert "no issues" in mine.sh(f"{user} sh -ec {shlex.quote(block)}")
+    # The second command of the block, with another one to run in the container.
+    inside = f"{user} {block.splitlines()[1].rstrip(' ' + chr(92))} sh -ec "
+    # An edit in the container arrives here, with its owner, and on the page.
+    template = mine.folder / "src/news/templates/news/index.html"
+    before = template.read_text()
+    mine.sh(inside + shlex.quote("sed 's/All products/Edited/' src/news/templates/news/index.html > edited"))
+    mine.sh(inside + shlex.quote("cat edited > src/news/templates/news/index.html"))
+    assert "<h1>Edited</h1>" in template.read_text() and (mine.folder / "edited").stat().st_uid == owner
+    until(lambda: "<h1>Edited</h1>" in page_of(mine.url), 20)
+    (migrate,) = (block[1] for block in steps(PAGES / "devcontainer.md", skipped=True) if "migrate" in block[1])
+    assert "No changes detected" in mine.sh(inside + shlex.quote(migrate))
+    mine.sh("make down")
+    template.write_text(before)
+    mine.sh(f"rm edited; find . -path ./data -prune -o -exec chown -h {os.getuid()}:{os.getgid()} {{}} +")
+    mine.sh("make up")
+    assert "Edited" not in page_of(mine.url)
+
+
+def a_user(project, folder):
+    """Return what comes before a command so that a user of this computer runs it who isn't root, and the user's number.
+
+    The project belongs to the user. In the container, the same number must become that of myuser.
+    """
+    home = f"env HOME='{folder}'"
+    if os.getuid():
+        return home, os.getuid()
+    for file in ("passwd", "group"):
+        line = f"visitor:x:1234:1234::{folder}:/bin/sh" if file == "passwd" else "visitor:x:1234:"
+        (folder / file).write_text(f"{Path('/etc', file).read_text()}{line}\n")
+    sh(f"chown -R 1234:1234 '{folder}'")
+    project.sh("find . -path ./data -prune -o -exec chown -h 1234:1234 {} +")
+    # Only these commands see the user. The capability opens the folders above, and Docker's socket.
+    (folder / "as").write_text(f"""
+        for file in passwd group; do mount --bind '{folder}'/$file /etc/$file; done
+        exec {home} setpriv --reuid=1234 --regid=1234 --clear-groups \\
+          --inh-caps=+dac_override --ambient-caps=+dac_override "$@"
+    """)
+    return f"unshare --mount sh '{folder}/as'", 1234
 
 
 def stops_at_a_breakpoint(project, file, line):
@@ -236,7 +293,7 @@ def test_asgi_md_shows_a_stream(mine):
 
 def test_setting_md_shows_the_setting_and_reads_the_key_in_a_file(mine):
     mine.follow("setting.md: A setting", "setting.md: A secret", "setting.md: A key in a file")
-    assert "hello there" in requests.get(mine.url, timeout=5).text
+    assert "<p>Hello</p>" in requests.get(mine.url, timeout=5).text
     key = (mine.folder / "secrets/SIGNING_KEY").read_text().rstrip("\n")
     assert get_settings(mine, "API_KEY", "SIGNING_KEY", "PAGE_SIZE") == ["a-key-for-development", key, 20]
 
@@ -332,7 +389,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY EMAIL_HOST_PASSWORD MODE NOTE".split()
     key = prod.secret("SIGNING_KEY").read_text().rstrip("\n")
     secrets = ["a-key-for-production", key, "the-password-of-your-mail-account"]
-    assert get_settings(prod, *names) == ["hello visitors", "Europe/Berlin", 3, "$5 # and\nmore", *secrets, "closed", ""]
+    assert get_settings(prod, *names) == ["Welcome", "Europe/Berlin", 3, "$5 # and\nmore", *secrets, "closed", ""]
     # There is no such mail server.
     (send,) = [block[1] for block in steps(PAGES / "mail.md", "Send one in production")]
     assert re.search("gaierror|Name or service not known|name resolution", mine.sh(send, ok=False))
@@ -346,7 +403,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
     add_product(prod.url, password, "A red chair", picture=("chair.gif", GIF, "image/gif"))
     page = requests.get(prod.url, timeout=5).text
-    assert "hello visitors" in page and re.search(r'href="/static/news/style\.[0-9a-f]{12}\.css"', page)
+    assert "<p>Welcome</p>" in page and re.search(r'href="/static/news/style\.[0-9a-f]{12}\.css"', page)
     assert "djdt" not in requests.get(f"{prod.url}/admin/login/", timeout=5).text
     assert "black" in requests.get(f"{prod.url}/static/print.css", timeout=5).text
     browse(prod.names["proxy"], "http://localhost", tools)
@@ -414,8 +471,9 @@ def test_package_md_goes_on_to_the_next_django_in_development_and_production(min
 def test_each_section_of_each_page_was_followed(mine):
     pages = [page for page in PAGES.glob("*.md") if page.name != "README.md"]
     left = {section for page in pages for section in sections(page)} - mine.reader.done
-    # The tests type these, but not in this order.
-    assert left == {"user-model.md: Before the first start", "mail.md: Send one in production", "tests-and-ci.md: In production"}
+    # The tests type these, too.
+    elsewhere = ["mail.md: Send one in production", "tests-and-ci.md: In production"]
+    assert left == {"user-model.md: If you did not run make up yet", *elsewhere}
     # zsh, the shell of macOS, passes a comment behind a command to the command.
     blocks = re.findall(r"^```sh\n(.*?)^```", "\n".join(page.read_text() for page in pages), re.MULTILINE | re.DOTALL)
     assert blocks and not re.search(r"(^|\s)#", "".join(blocks), re.MULTILINE)
@@ -479,3 +537,19 @@ def test_a_backup_brings_the_destroyed_shop_back(mine):
     assert "A red chair" in requests.get(prod.url, timeout=5).text
     assert requests.get(f"{prod.url}/media/products/chair.gif", timeout=5).content == GIF
     assert "Site administration" in log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL)
+
+
+@pytest.mark.slow
+def test_a_project_needs_nothing_of_the_clone_that_made_it(tmp_path):
+    clone = Clone(tmp_path / "from")
+    one = Mine(tmp_path, clone.folder)
+    shutil.rmtree(clone.folder)
+    try:
+        one.sh("make up")
+        assert START_PAGE in requests.get(one.url, timeout=5).text
+        assert re.search(r"^OK$", one.sh("make manage ARGS=test"), re.MULTILINE)
+        one.production = Production(tmp_path, one.folder)
+        one.sh("make -C production secrets up")
+        assert "Log in" in requests.get(f"{one.production.url}/admin/login/", timeout=5).text
+    finally:
+        one.remove()
