@@ -85,11 +85,11 @@ MEASURES = {
     "flask_added": ("added to the base: Flask", "MB"),
     "django_added": ("added to the base: Django", "MB"),
 }
-LOAD = "-t 2 -c 16 -d 3s"  # wrk: two threads, sixteen connections, three seconds
+LOAD = "-t 2 -c 16 -d 3s --timeout 10s"  # wrk: two threads, sixteen connections, three seconds
 KINDS = (*OTHERS, "dev", "prod")
-TURNS = 4  # how often a round measures the requests per second of a page
+TURNS = 3  # how often a round measures the requests per second of a page
 CLIENTS, PAUSE = 4, 0.05  # how many visitors an update has, and the shortest time from one request of a visitor to the next
-EDITS = 5  # how often a round saves a file in development
+EDITS = 4  # how often a round saves a file in development
 QUIET = {"shell": True, "capture_output": True, "text": True}
 MIB = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}  # the units of `docker stats`
 # Runs in a Django container: logs in a superuser and prints the session key. It also checks that the key works, because wrk
@@ -150,9 +150,9 @@ def stop_and_memory(stack):
 def projects(stacks):
     """Yield (measure, variant, value) for each measure of each Compose project.
 
-    The starts take turns, three times, because what the disk still has to write makes the next start slower.
+    The starts take turns, twice, because what the disk still has to write makes the next start slower.
     """
-    for turn in range(3):
+    for turn in range(2):
         for stack in stacks:
             # The tutorial's start takes 27 s, so once is enough.
             if turn == 0 or stack.kind != "tutorial":
