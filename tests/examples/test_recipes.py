@@ -521,7 +521,8 @@ def test_make_check_fails_with_a_failing_test_and_leaves_nothing(mine):
     assert re.search(r"Ran \d tests", printed) and "FAILED (failures=1)" in printed
     # Another clone's tests may use the same engine.
     name = re.search("check-[0-9]+", printed)[0]
-    assert sh(f"docker ps -aq --filter name={name}; docker volume ls -q --filter name={name}; docker image ls -q '{name}-*'") == ""
+    left = [f"{kind} --filter name={name}" for kind in ("docker ps -aq", "docker volume ls -q", "docker network ls -q")]
+    assert sh("; ".join([*left, f"docker image ls -q '{name}-*'"])) == ""
 
 
 def test_a_backup_brings_the_destroyed_shop_back(mine):
