@@ -201,7 +201,7 @@ def test_devcontainer_md_opens_your_files_in_djangos_container(mine, tmp_path):
     (block,) = commands(PAGES / "devcontainer.md", "In a terminal")
     assert "no issues" in mine.sh(f"{user} sh -ec {shlex.quote(block)}")
     # The second command of the block, with another one to run in the container.
-    inside = f"{user} {block.splitlines()[1].rstrip(' ' + chr(92))} sh -ec "
+    inside = f"{user} " + block.splitlines()[1].rstrip("\\") + "sh -ec "
     # An edit in the container arrives here, with its owner, and on the page.
     template = mine.folder / "src/news/templates/news/index.html"
     before = template.read_text()
@@ -223,7 +223,7 @@ def a_user(project, folder):
 
     The project belongs to the user. In the container, the same number must become that of myuser.
     """
-    home = f"env HOME='{folder}'"
+    home = f"env HOME='{folder}' TMPDIR='{folder}'"
     if os.getuid():
         return home, os.getuid()
     for file in ("passwd", "group"):
