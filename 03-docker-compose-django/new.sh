@@ -79,7 +79,10 @@ find . -name .git -prune -o -type f -exec perl -pi -e '
   s{DJANGO_NAME:-django}{DJANGO_NAME:-$ENV{NAME}};
   s{"/django"|(?<=container )django(?= exited| is unhealthy)}{$& =~ s/django/$ENV{NAME}/r}ge;
   s/ A second clone of this repository.*?containers\.//;
-  s/^.*differs from 01-docker-flask.*\n//;' {} +
+  s/^.*differs from 01-docker-flask.*\n//;
+  s/# The tutorial.s commands\./# Commands for this project./;
+  s/^The tutorial.s useful commands\./More commands./;
+  s/ The tutorial.s md5 works, too\.//;' {} +
 perl -pi -e 's{\bshop(?![a-z0-9])}{$ENV{NAME}}g; s{localhost:8095}{localhost:$ENV{PORT}}g' \
   README.md .ruff.toml .github/workflows/* recipes/*
 
@@ -107,3 +110,4 @@ git var GIT_COMMITTER_IDENT > /dev/null 2>&1 ||
 git "$@" -c core.hooksPath=/dev/null -c commit.gpgSign=false commit -qm "Create $NAME"
 mv "$new" "${new%.new}"
 printf 'Created %s. Next:\n  cd "%s"\n  make up\n' "$NAME" "${new%.new}"
+echo "For a user model of your own, follow recipes/user-model.md before make up."

@@ -209,8 +209,8 @@ def test_make_without_a_target_lists_every_target(place):
 def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_and_sessions(folder, name, port, tmp_path):
     start, mine, url = copy(folder, tmp_path / "clone"), tmp_path / name, f"http://127.0.0.1:{port}"
 
-    def follow(heading):
-        for language, content, files in steps(ROOT / folder / "README.md", heading):
+    def follow(heading, end=None):
+        for language, content, files in steps(ROOT / folder / "README.md", heading)[:end]:
             own = content.replace("mysite", name).replace("8090", str(port))
             if language == "sh":
                 sh(f"set -e\n{own}", cwd=mine)
@@ -233,7 +233,8 @@ def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_a
             assert word in text and "humanize==" in text and "werkzeug==" in text and text.count("--hash=sha256:") > 10
             assert "://" not in text and "index-url" not in text and (mine / lock).stat().st_uid == os.getuid()
         assert sh(f"docker exec {name} python -c 'import humanize; print(humanize.intword(123_000_000))'") == "123.0 million"
-        follow("Keep data")
+        # The last block deletes the data.
+        follow("Keep data", -1)
         counts = [re.fullmatch("<h1>Visit ([0-9]+)</h1>", wait_for(url, 20).text)[1]]
         sh(f"make kill production PORT={port}", cwd=mine)
         counts.append(re.fullmatch("<h1>Visit ([0-9]+)</h1>", wait_for(url, 20).text)[1])
@@ -244,6 +245,9 @@ def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_a
             until(lambda: answers(url), 20)
             # Both workers get some of these requests.
             assert [browser.get(url, timeout=5).text for _ in range(8)][-1] == "<h1>Visit 8</h1>"
+        _, delete, _ = steps(ROOT / folder / "README.md", "Keep data")[-1]
+        sh(f"set -e\n{delete.replace('mysite', name)}", cwd=mine)
+        assert sh(f"docker volume ls -q --filter name={name}-data") == ""
     finally:
         sh(f"docker rm -f {name}; docker volume rm {name}-data", ok=None)
 

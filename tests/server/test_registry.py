@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 from pathlib import Path
 
 import pytest
@@ -74,11 +73,20 @@ def registry(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Yield production's folder on a server, without the rest of the project."""
+def laptop(tmp_path_factory):
+    """Return production's folder on the laptop, in a git repository."""
+    whole = copy(DJANGO, tmp_path_factory.mktemp("laptop"))
+    sh("git init -q && git add -A && git -c user.name=test -c user.email=test@example.com commit -qm whole", cwd=whole)
+    return whole / "production"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, laptop):
+    """Yield production's folder on a server, without the rest of the project. It is another folder of this machine."""
     base = tmp_path_factory.mktemp("server")
-    copy(DJANGO, base / "whole")
-    shutil.copytree(base / "whole" / DJANGO / "production", base / "srv/appname/production")
+    send = next(text for _, text, _ in steps(PAGE, "Once") if "git archive" in text)
+    sh(send.replace("ssh deploy@www.example.org", "sh -c").replace("/srv/", f"{base}/srv/"), cwd=laptop)
+    assert {path.name for path in (base / "srv/appname").iterdir()} == {"production"}
     one = Production(base, base / "srv/appname")
     yield one
     one.remove()
@@ -98,13 +106,14 @@ def base_images(registry):
 
 
 def test_an_image_for_two_processors_is_pushed_with_its_provenance_and_a_server_without_the_code_pulls_it(
-    emulated, registry, server, tmp_path
+    emulated, registry, laptop, server
 ):
     def own(text):
         return text.replace("registry.example.org", registry)
 
-    laptop, image = copy(DJANGO, tmp_path) / "production", f"{registry}/appname:1"
-    login, override, version = steps(PAGE, "Once")
+    image = f"{registry}/appname:1"
+    login, store, _, _, override, version = steps(PAGE, "Once")
+    assert "io.containerd.snapshotter.v1" in sh(store[1])
     until(lambda: "Login" in sh(f"{own(login[1]).strip()} -u you --password-stdin", ok=None, input=ADMIN_CANARY, stdin=None), 30)
     assert override[2] == ["docker-compose.override.yaml"]
     write(server.folder, override[0], own(override[1]), override[2])

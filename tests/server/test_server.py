@@ -80,7 +80,7 @@ class Computers:
         self.let_in("deploy", self.type("cat ~/.ssh/id_ed25519.pub"))
         self.on_server(accept, "~")
         self.type("git init -q -b main; git config user.name you; git config user.email you@example.com")
-        self.release("one")
+        self.release("one", commit=False)
 
     def own(self, text):
         """Replace the names of a page with those of this test."""
@@ -109,8 +109,8 @@ class Computers:
         """Add a public key to those of a user on the server, as ssh-copy-id does."""
         self.root(f"cd /home/{user}; mkdir -p .ssh; echo '{key}' >> .ssh/authorized_keys; chown -R {user} .ssh; chmod 700 .ssh")
 
-    def release(self, word, models="", more=""):
-        """Commit a version of the site whose first page is this word, with these models, and more in urls.py."""
+    def release(self, word, models="", more="", commit=True):
+        """Write and commit a version of the site whose first page is this word, with these models, and more in urls.py."""
         demo = self.project / "codesolid_demo/codesolid_demo"
         urls = (ROOT / DJANGO / "codesolid_demo/codesolid_demo/urls.py").read_text()
         (demo / "urls.py").write_text(urls + URLS.format(word) + more)
@@ -126,7 +126,8 @@ class Computers:
             image = f"{self.prod.name}-frontend"
             make = f"docker run --rm -u 0 -v '{news}:/app/news' -v '{settings}:/app/codesolid_demo/settings.py' -e DJANGO_BUILD=1"
             sh(f"{make} -e DJANGO_SETTINGS_MODULE=codesolid_demo.settings {image} python manage.py makemigrations news")
-        self.type(f"git add -A && git commit -qm {word}")
+        if commit:
+            self.type(f"git add -A && git commit -qm {word}")
 
     def copies(self):
         """Return the names of the copies of backups, oldest first."""
@@ -156,8 +157,9 @@ def first_page(prod):
 
 
 def test_deploy_over_ssh_md_brings_the_code_to_the_server_and_starts_it(computers):
-    create, name_and_push, make_secrets, up = blocks("deploy-over-ssh.md", "Once")
+    create, commit, name_and_push, make_secrets, up = blocks("deploy-over-ssh.md", "Once")
     computers.on_server(create, "/")
+    computers.type(commit)
     computers.type(name_and_push)
     computers.on_server(make_secrets, "/")
     prod = computers.prod = Production(computers.base, computers.folder)
