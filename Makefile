@@ -30,7 +30,7 @@ up: secrets ## Build and start the three examples; Flask answers first, Flask on
 	$(flask) run
 	$(django) up
 	@echo
-	@echo "Flask and Django answer. Flask on Alpine is next. Without Docker Hub, this can take two minutes."
+	@echo "Flask and Django answer. Flask on Alpine is next. Without Docker Hub, this can take some minutes."
 	$(alpine) run
 	@echo
 	@echo "  Flask            http://localhost:$(FLASK_PORT)"
