@@ -26,7 +26,7 @@ import yaml
 from pages import START_PAGE, log_in, submit
 from pages import page as page_of
 from projects import DJANGO, USED_IMAGES, Clone, ComposeProject, Production
-from recipes import Reader, commands, sections, steps
+from recipes import Reader, commands, sections, steps, write
 from shell import ROOT, free_port, sh, until
 
 PAGES = ROOT / DJANGO / "recipes"
@@ -160,7 +160,13 @@ def test_user_model_md_after_the_first_start_needs_make_clean_and_keeps_the_pass
 
 
 def test_page_md_shows_a_product_with_both_style_sheets(mine):
-    mine.follow("page.md", "page.md: A folder for files of all apps")
+    mine.sh("git add -A && git -c user.name=me -c user.email=me@example.com -c commit.gpgSign=false commit -qm 'A user model'")
+    mine.follow("page.md")
+    assert "All products" in requests.get(mine.url, timeout=5).text
+    mine.follow("page.md: Undo this page")
+    assert START_PAGE in requests.get(mine.url, timeout=5).text
+    mine.sh("git stash pop -q")
+    mine.follow("page.md: A folder for files of all apps")
     page = requests.get(mine.url, timeout=5).text
     assert "All products" in page and 'href="/static/news/style.css"' in page
     assert "teal" in requests.get(f"{mine.url}/static/news/style.css", timeout=5).text
@@ -295,7 +301,13 @@ def test_setting_md_shows_the_setting_and_reads_the_key_in_a_file(mine):
     mine.follow("setting.md: A setting", "setting.md: A secret", "setting.md: A key in a file")
     assert "<p>Hello</p>" in requests.get(mine.url, timeout=5).text
     key = (mine.folder / "secrets/SIGNING_KEY").read_text().rstrip("\n")
+    assert key.startswith("-----BEGIN")
     assert get_settings(mine, "API_KEY", "SIGNING_KEY", "PAGE_SIZE") == ["a-key-for-development", key, 20]
+    # A new clone, and GitHub, have only the files that git knows.
+    clone = mine.folder.parent / "clone"
+    clone.mkdir()
+    mine.sh(f"cp make-secrets.sh secrets.example '{clone}'; sh '{clone}/make-secrets.sh'")
+    assert (clone / "secrets/SIGNING_KEY").read_text().startswith("-----BEGIN") and (clone / "secrets/secrets.txt").exists()
 
 
 def get_settings(project, *names):
@@ -340,7 +352,7 @@ def test_worker_md_starts_a_worker_and_make_manage_does_not_recreate_running_con
     mine.follow("worker.md", "worker.md: A job every night")
     until(lambda: "There are 2 products." in mine.sh("docker compose logs worker"), 30)
     (job,) = [block[1] for block in steps(PAGES / "worker.md", "A job every night") if block[0] == "sh"]
-    assert job in (PAGES / "worker.md").read_text().partition("15 3 * * *")[2]
+    assert job in (PAGES / "worker.md").read_text().partition("45 2 * * *")[2]
     before = [mine.container(service)["Id"] for service in ("frontend", "backend")]
     sh('make manage ARGS="check"', cwd=mine.folder, env={**os.environ, "PORT": "1", "DB_PORT": "1"})
     assert [mine.container(service)["Id"] for service in ("frontend", "backend")] == before
@@ -388,6 +400,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     mine.follow(*(f"{page}.md: In production" for page in followed))
     names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY EMAIL_HOST_PASSWORD MODE NOTE".split()
     key = prod.secret("SIGNING_KEY").read_text().rstrip("\n")
+    assert key.startswith("-----BEGIN")
     secrets = ["a-key-for-production", key, "the-password-of-your-mail-account"]
     assert get_settings(prod, *names) == ["Welcome", "Europe/Berlin", 3, "$5 # and\nmore", *secrets, "closed", ""]
     # There is no such mail server.
@@ -462,6 +475,7 @@ def test_package_md_shares_connections_in_development_and_production(mine):
 @pytest.mark.slow
 def test_package_md_goes_on_to_the_next_django_in_development_and_production(mine):
     assert "\nOK\n" in mine.follow("package.md: The next Django")
+    mine.sh("make -C production up")
     for project, url in ((mine, mine.url), (mine.production, mine.production.url)):
         assert "6.1." in project.sh("docker compose exec -T frontend python -m django --version")
         assert "chair" in requests.get(url, timeout=5).text
@@ -507,6 +521,8 @@ def test_data_from_development_come_to_production_with_their_pictures_and_make_c
         prod.sh(command)
     assert "A blue chair" in requests.get(prod.url, timeout=5).text
     assert requests.get(f"{prod.url}/media/products/blue.gif", timeout=5).content == GIF
+    copies = ["my.dump", "news.json", "news.tar"]
+    assert mine.sh(f"git check-ignore {' '.join(copies)}").split() == copies
     mine.sh("make clean")
     assert [prod.container(service)["Id"] for service in prod.names] == before
     assert "A red chair" in requests.get(prod.url, timeout=5).text
@@ -538,6 +554,24 @@ def test_a_backup_brings_the_destroyed_shop_back(mine):
     assert "A red chair" in requests.get(prod.url, timeout=5).text
     assert requests.get(f"{prod.url}/media/products/chair.gif", timeout=5).content == GIF
     assert "Site administration" in log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL)
+
+
+def test_the_pages_change_the_right_places_in_another_order_too(tmp_path):
+    folder, first = tmp_path / "shop", ["page.md", "package.md"]
+    sh(f"sh new.sh shop '{folder}'", cwd=ROOT / DJANGO)
+    pages = re.findall(r"^\| \[(.*?)\]", (PAGES / "README.md").read_text(), re.MULTILINE)
+    for page in [*first, *(page for page in reversed(pages) if page not in first)]:
+        for section in sections(folder / "recipes" / page):
+            for language, content, names in steps(folder / "recipes" / page, section.partition(": ")[2]):
+                # Commands make these two files.
+                if language != "sh" and not re.search(r"_trigram|\.po$", " ".join(names)):
+                    for name in names:
+                        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    write(folder, language, content, names)
+    services = yaml.safe_load((folder / "docker-compose.yaml").read_text())["services"]
+    files = {"volumes": ["media:/media"], "secrets": ["SIGNING_KEY"]}
+    for service in ("frontend", "worker"):
+        assert {key: services[service].get(key) for key in files} == files
 
 
 @pytest.mark.slow
