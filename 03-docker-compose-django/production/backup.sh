@@ -10,8 +10,11 @@ case $1 in
 esac
 cd "$(dirname "$0")"
 umask 077
-folder=backups/$(date +%Y-%m-%d-%H%M%S)
-mkdir -p "$folder.new"
+name() { date +backups/%Y-%m-%d-%H%M%S; }
+folder=$(name)
+while [ -e "$folder" ]; do sleep 1; folder=$(name); done
+mkdir -p backups
+mkdir "$folder.new"
 
 # A backup that fails leaves nothing behind
 trap 'rm -rf "$folder.new"' EXIT

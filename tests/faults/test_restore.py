@@ -34,6 +34,13 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
     assert requests.get(f"{prod.url}/media/new.txt", timeout=5).status_code == 404
 
+    # Backups in the same second get different names.
+    taken = prod.sh('for more in 0 1 2; do date -d "+$more seconds" +backups/%Y-%m-%d-%H%M%S; done').split()
+    prod.sh(f"mkdir -p {' '.join(taken)}")
+    second = prod.folder / prod.sh("make backup").split()[-1]
+    assert sorted(path.name for path in second.iterdir()) == ["database.dump", "media.tar"]
+    prod.sh(f"rmdir {' '.join(taken)} && rm -r '{second}'")
+
     half = prod.folder / "half"
     half.mkdir()
     (half / "database.dump").write_bytes(b"PGDMP and then nothing")
