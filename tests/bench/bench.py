@@ -24,6 +24,7 @@ import random
 import re
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -561,6 +562,8 @@ def cell(values):
 
 def main():
     """Run the benchmark, print the table and write results.json."""
+    # A shell that starts this in the background ignores Ctrl-C, and so would `make watch`.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     number, chosen = int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:

@@ -183,7 +183,8 @@ class Stack:
                 wait_for(lambda: sh(listed), "the container of make watch")
                 yield
             finally:
-                os.killpg(make.pid, signal.SIGTERM)
+                # As Ctrl-C does. make would pass a SIGTERM on, and after a second one Compose leaves the container running.
+                os.killpg(make.pid, signal.SIGINT)
         wait_for(lambda: not sh(listed), "the end of make watch")
 
 
