@@ -21,7 +21,7 @@ include tests/engine/engine.mk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-newest test-arm64 test-podman test-rootless test-swarm test-server soak bench pictures lint
+.PHONY: help up down ps clean secrets doctor test test-faults test-recipes test-oldest test-newest test-arm64 test-podman test-rootless test-swarm test-server test-ci soak bench pictures lint audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-13s %s\n", $$1, $$2}' Makefile tests/engine/engine.mk
@@ -115,7 +115,6 @@ lint: .venv/lint secrets ## Check the style of every file
 	.venv/bin/yamllint --strict .
 	@cd 03-docker-compose-django && docker compose config -q
 
-.PHONY: test-ci audit
 test-ci: .venv/pytest ## Run the commands of .github/workflows in a fresh clone
 	.venv/bin/pytest tests/examples/test_workflows.py $(ARGS)
 

@@ -52,6 +52,11 @@ def copy(folder, into):
     return Path(shutil.copytree(ROOT / folder, Path(into) / folder, ignore=ignored))
 
 
+def commit_all(folder):
+    """Make a git repository out of a folder, with one commit."""
+    sh("git init -q && git add -A && git -c user.name=test -c user.email=test@example.com commit -qm copied", cwd=folder)
+
+
 class ComposeProject:
     """What Project and Production share: `folder`, `variables` for its commands, and the container of each service in `names`."""
 
@@ -167,7 +172,7 @@ class Clone:
             if (ROOT / file).exists():
                 (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / file, self.folder / file)
-        sh("git init -q && git add -A && git -c user.name=test -c user.email=test@example.com commit -qm clone", cwd=self.folder)
+        commit_all(self.folder)
         self.suffix = f"-test-{uuid.uuid4().hex[:8]}"
         self.ports = [free_port() for _ in range(4)]
         names = ["FLASK_PORT", "ALPINE_PORT", "DJANGO_PORT", "DB_PORT"]

@@ -15,7 +15,7 @@ from engine.commands import busybox
 from figures import figure
 from pages import log_in
 from private_engine import PRIVATE_ENGINE, SLIM
-from projects import ADMIN_CANARY, DJANGO, Production, copy
+from projects import ADMIN_CANARY, DJANGO, Production, commit_all, copy
 from recipes import steps, write
 from shell import ROOT, free_port, sh, until
 
@@ -76,7 +76,7 @@ def registry(tmp_path_factory):
 def laptop(tmp_path_factory):
     """Return production's folder on the laptop, in a git repository."""
     whole = copy(DJANGO, tmp_path_factory.mktemp("laptop"))
-    sh("git init -q && git add -A && git -c user.name=test -c user.email=test@example.com commit -qm whole", cwd=whole)
+    commit_all(whole)
     return whole / "production"
 
 
