@@ -70,8 +70,8 @@ test: .venv/pytest ## Run the tests on real containers: 6 to 12 minutes
 test-faults: .venv/pytest ## Run all fault tests: killed processes, updates under load, restore, a full disk, a stopped engine
 	.venv/bin/pytest tests/faults tests/examples/test_base_images.py $(ARGS)
 
-test-recipes: .venv/pytest ## Follow every page in 03-docker-compose-django/recipes in one growing project
-	.venv/bin/pytest tests/examples/test_recipes.py $(ARGS)
+test-recipes: .venv/pytest ## Make projects of your own out of 01 and 03, and follow every page in 03's recipes
+	.venv/bin/pytest tests/examples -k "test_recipes or readme_makes_a_project" $(ARGS)
 
 test-oldest: .venv/pytest ## Run the tests of the three folders on the oldest Docker that the README promises
 	sh tests/oldest.sh $(ARGS)

@@ -205,6 +205,7 @@ def test_make_without_a_target_lists_every_target(place):
         assert f"make {target}\t" in printed
 
 
+@pytest.mark.slow
 @once
 def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_and_sessions(folder, name, port, tmp_path):
     start, mine, url = copy(folder, tmp_path / "clone"), tmp_path / name, f"http://127.0.0.1:{port}"

@@ -2,7 +2,7 @@
 its folder production/, save a backup, destroy the data and restore it.
 
 The tests build on each other, in the order of recipes/README.md. recipes.py does what a page says; the tests look at the outcome.
-`make test` follows the pages that most projects need, and `make test-recipes` all of them.
+`make test` follows the first two pages, and `make test-recipes` all of them.
 """
 
 import ast
@@ -174,6 +174,7 @@ def test_page_md_shows_a_product_with_both_style_sheets(mine):
     mine.add_product(name="A green chair")
 
 
+@pytest.mark.slow
 def test_package_md_installs_packages_and_shows_the_toolbar(mine):
     pages = "From PyPI", "From Debian", "For development only", "psycopg 3 instead of psycopg2"
     printed = mine.follow(*(f"package.md: {heading}" for heading in pages))
@@ -283,6 +284,7 @@ def stops_at_a_breakpoint(project, file, line):
     return stopped["reason"] == "breakpoint"
 
 
+@pytest.mark.slow
 def test_uploads_md_shows_a_picture_that_stays(mine):
     mine.follow("uploads.md")
     mine.add_product(name="A red chair", picture=("chair.gif", GIF, "image/gif"))
@@ -297,6 +299,7 @@ def test_asgi_md_shows_a_stream(mine):
     assert re.search(r"^data: [\d:]+\n\ndata: ", mine.follow("asgi.md"), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_setting_md_shows_the_setting_and_reads_the_key_in_a_file(mine):
     mine.follow("setting.md: A setting", "setting.md: A secret", "setting.md: A key in a file")
     assert "<p>Hello</p>" in requests.get(mine.url, timeout=5).text
@@ -316,6 +319,7 @@ def get_settings(project, *names):
     return ast.literal_eval(project.sh(f'docker compose exec -T frontend python manage.py shell -v 0 -c "{code}"'))
 
 
+@pytest.mark.slow
 def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_table(mine):
     def try_it():
         browser = requests.Session()
@@ -330,6 +334,7 @@ def test_a_log_in_through_a_proxy_with_https_works_with_the_two_settings_of_the_
     assert "Site administration" in try_it()
 
 
+@pytest.mark.slow
 def test_mail_md_prints_a_mail_in_development(mine):
     printed = mine.reader.follow("mail.md")
     assert "To: you@example.com" in printed and f"From: {mine.name}@example.com" in printed
@@ -348,6 +353,7 @@ def test_cache_md_translations_md_extension_md_and_logins_md(mine):
     assert "Site administration" in mine.log_in()
 
 
+@pytest.mark.slow
 def test_worker_md_starts_a_worker_and_make_manage_does_not_recreate_running_containers(mine):
     mine.follow("worker.md", "worker.md: A job every night")
     until(lambda: "There are 2 products." in mine.sh("docker compose logs worker"), 30)
@@ -358,6 +364,7 @@ def test_worker_md_starts_a_worker_and_make_manage_does_not_recreate_running_con
     assert [mine.container(service)["Id"] for service in ("frontend", "backend")] == before
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_page_with_its_style_sheet_and_picture(mine, tools):
     browse(mine.names["frontend"], "http://localhost:8000", tools)
 
@@ -385,6 +392,7 @@ def wait_for_streams(url, readers):
         assert requests.get(url, timeout=5).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools):
     before = [mine.container(service)["Id"] for service in mine.names]
     # While the image is built, Django reads these settings from env.example. There is no secret yet.
@@ -396,8 +404,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     prod = mine.production = Production(mine.folder.parent, mine.folder)
     prod.set(LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
     pages = "page package setting uploads asgi worker mail cache translations extension logins uv".split()
-    followed = [page for page in pages if any(section.startswith(f"{page}.md") for section in mine.reader.done)]
-    mine.follow(*(f"{page}.md: In production" for page in followed))
+    mine.follow(*(f"{page}.md: In production" for page in pages))
     names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY EMAIL_HOST_PASSWORD MODE NOTE".split()
     key = prod.secret("SIGNING_KEY").read_text().rstrip("\n")
     assert key.startswith("-----BEGIN")
@@ -410,8 +417,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     handlers, storages = get_settings(prod, "LOGGING['handlers'].keys().__iter__().__next__()", "STORAGES")
     assert handlers == "mine" and storages["default"]["OPTIONS"] == {"file_permissions_mode": 0o644}
     assert storages["staticfiles"]["BACKEND"].endswith(".ManifestStaticFilesStorage")
-    if "extension" in followed:
-        mine.follow("extension.md: An extension that is not trusted")
+    mine.follow("extension.md: An extension that is not trusted")
     until(lambda: "There are 0 products." in prod.sh("docker compose logs --no-log-prefix worker"), 30)
     password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
     add_product(prod.url, password, "A red chair", picture=("chair.gif", GIF, "image/gif"))
@@ -420,8 +426,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     assert "djdt" not in requests.get(f"{prod.url}/admin/login/", timeout=5).text
     assert "black" in requests.get(f"{prod.url}/static/print.css", timeout=5).text
     browse(prod.names["proxy"], "http://localhost", tools)
-    if "asgi" in followed:
-        wait_for_streams(prod.url, 16)
+    wait_for_streams(prod.url, 16)
     # The two projects share no container, image or data.
     assert [mine.container(service)["Id"] for service in mine.names] == before
     assert "A green chair" in requests.get(mine.url, timeout=5).text and "A green chair" not in page
@@ -493,6 +498,7 @@ def test_each_section_of_each_page_was_followed(mine):
     assert blocks and not re.search(r"(^|\s)#", "".join(blocks), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_login_in_production_does_not_end_the_login_in_development(mine):
     prod = mine.production
     with requests.Session() as browser:
@@ -513,6 +519,7 @@ def test_the_commands_of_the_ci_workflow_succeed(mine, monkeypatch):
     assert "All checks passed!" in printed[4]
 
 
+@pytest.mark.slow
 def test_data_from_development_come_to_production_with_their_pictures_and_make_clean_leaves_production(mine):
     prod, page = mine.production, mine.folder / "production/operate.md"
     before = [prod.container(service)["Id"] for service in prod.names]
@@ -528,6 +535,7 @@ def test_data_from_development_come_to_production_with_their_pictures_and_make_c
     assert "A red chair" in requests.get(prod.url, timeout=5).text
 
 
+@pytest.mark.slow
 def test_make_check_fails_with_a_failing_test_and_leaves_nothing(mine):
     prod, tests = mine.production, mine.settings.with_name("tests.py")
     before = tests.read_text()
@@ -541,6 +549,7 @@ def test_make_check_fails_with_a_failing_test_and_leaves_nothing(mine):
     assert sh("; ".join([*left, f"docker image ls -q '{name}-*'"])) == ""
 
 
+@pytest.mark.slow
 def test_a_backup_brings_the_destroyed_shop_back(mine):
     prod = mine.production
     # Two targets at once must run one after the other.
@@ -549,8 +558,7 @@ def test_a_backup_brings_the_destroyed_shop_back(mine):
     prod.sh("make up")
     assert "A red chair" not in requests.get(prod.url, timeout=5).text
     assert f"Restored {folder}" in prod.sh(f"make restore BACKUP={folder}")
-    if "extension.md" in mine.reader.done:
-        assert prod.sh(f"docker compose exec -T backend psql -Atc '\\dx bloom' {mine.name}_db").startswith("bloom|")
+    assert prod.sh(f"docker compose exec -T backend psql -Atc '\\dx bloom' {mine.name}_db").startswith("bloom|")
     assert "A red chair" in requests.get(prod.url, timeout=5).text
     assert requests.get(f"{prod.url}/media/products/chair.gif", timeout=5).content == GIF
     assert "Site administration" in log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL)

@@ -11,8 +11,8 @@ import requests
 from figures import figure
 from load import Load
 from pages import answers, log_in
-from projects import ADMIN_CANARY, PASSWORD
-from shell import kill, sh, until
+from projects import ADMIN_CANARY, DJANGO, PASSWORD
+from shell import ROOT, kill, sh, until
 
 
 def pause(site):
@@ -112,6 +112,41 @@ def test_the_web_server_waits_for_a_database_that_starts_slowly(project):
     assert "waiting for PostgreSQL at backend:5432: connection to server" in project.sh("docker compose logs frontend")
     assert "Site administration" in log_in(project.url)
     figure("database slow to start (20 s)", "`up --wait` succeeds")
+
+
+# The stand-in leaves translations out. The package brings its own listen_addresses again.
+GERMAN = """
+services:
+  backend:
+    image: {name}-german
+    command: postgres -c listen_addresses=*
+    build:
+      dockerfile_inline: |
+        FROM postgres:18-trixie
+        RUN sed -i '/locale/d' /etc/dpkg/dpkg.cfg.d/* && apt-get -q update \\
+            && apt-get -qy install --reinstall --no-install-recommends postgresql-18 \\
+            && localedef -i de_DE -f UTF-8 de_DE.UTF-8
+        ENV LANG=de_DE.utf8
+"""
+
+
+@pytest.mark.slow
+def test_a_wrong_password_in_another_language_is_shown_and_named_after_the_setting_of_the_readme(project):
+    setting = "lc_messages = 'C'"
+    assert f"`{setting}`" in (ROOT / DJANGO / "production/README.md").read_text()
+    (project.folder / "german.yaml").write_text(GERMAN.format(name=project.name))
+    project.variables["COMPOSE_FILE"] = "docker-compose.yaml:german.yaml"
+    project.sh("docker compose up -d --build --wait")
+    init = project.folder / "init.py"
+    init.write_text(init.read_text().replace("TIMEOUT = 60", "TIMEOUT = 1"))
+    project.sh("docker compose build frontend")
+    wrong = "docker compose run --rm --no-deps -T -e POSTGRES_PASSWORD=wrong frontend"
+    printed = project.sh(wrong, ok=False)
+    assert re.search(r"waiting for PostgreSQL at backend:5432: .*Passwort-Authentifizierung .* fehlgeschlagen", printed)
+    assert re.search(r"error: .*Passwort-Authentifizierung .* Tried backend:5432 for 1 s\.", printed)
+    project.sql(f"alter system set {setting}")
+    project.sql("select pg_reload_conf()")
+    until(lambda: "PostgreSQL keeps the password of its first start." in project.sh(wrong, ok=False), 10)
 
 
 FULL = """
