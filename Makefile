@@ -33,8 +33,7 @@ up: secrets ## Build and start the three examples; Flask answers first, Flask on
 	@echo "Flask and Django answer. Flask on Alpine is next. Without Docker Hub, this can take some minutes."
 	$(alpine) run
 	@# `docker run -d` returns before Flask listens
-	@for i in 1 2 3 4 5 6 7 8 9 10; do \
-	  curl -s --noproxy '*' -o /dev/null http://localhost:$(ALPINE_PORT) 2> /dev/null && break; sleep 0.2; done
+	@curl -s --noproxy '*' -o /dev/null --retry 9 --retry-delay 1 --retry-all-errors http://localhost:$(ALPINE_PORT) || true
 	@echo
 	@echo "  Flask            http://localhost:$(FLASK_PORT)"
 	@echo "  Flask on Alpine  http://localhost:$(ALPINE_PORT)"

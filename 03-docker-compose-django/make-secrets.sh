@@ -16,7 +16,8 @@ while IFS= read -r line; do
   case $line in
     \#*) ;;
     *=change-me)
-      value=$(printenv "$key" || tr -dc A-Za-z0-9 < /dev/urandom | head -c 50)
+      value=$(printenv "$key") || true
+      [ -n "$value" ] || value=$(tr -dc A-Za-z0-9 < /dev/urandom | head -c 50)
       # Compose and `docker run --env-file` read these characters in different ways
       case $value in
         *[!!-~]* | *[\$\"\'\\\`#]*)

@@ -16,7 +16,11 @@ case $NAME in
   *[!a-z0-9_]*) refuse "the name '$NAME' may contain only a-z, 0-9 and _" ;;
   *_ | *__*) refuse "the name '$NAME' may not end in _ or contain __" ;;
   postgres | template[01] | pg_*) refuse "PostgreSQL uses the name '$NAME' itself" ;;
-  psycopg* | production | manage | init | health | serve | check_settings | \
+  backend | frontend | proxy | worker)
+    refuse "the name '$NAME' is that of a service in the Compose files" ;;
+  static | media | templates | locale)
+    refuse "the name '$NAME' is that of a folder in the project" ;;
+  psycopg* | axes | daphne | magic | production | manage | init | health | serve | check_settings | \
     people | news)
     refuse "the name '$NAME' is that of a Python module in the project" ;;
 esac
@@ -89,7 +93,7 @@ perl -pi -e 's{\bshop(?![a-z0-9])}{$ENV{NAME}}g; s{localhost:8095}{localhost:$EN
 # What is in the folder above is in this folder now
 perl -pi -e 's{(?<!\.)\.\./secrets}{secrets}g; s{("\$0"\))/\.\.}{$1}' \
   README.md docker-compose.yaml make-secrets.sh
-perl -0777 -pi -e 's{^new:.*\n(?:\t.*\n)+}{}m; s{^(\.PHONY:.*) new\b}{$1}m;
+perl -0777 -pi -e 's{^#[^\n]*\nnew:.*\n(?:\t.*\n)+}{}m; s{^(\.PHONY:.*) new\b}{$1}m;
   s{\n#[^\n]*\n-include [^\n]*engine\.mk\n}{}' Makefile production/Makefile
 
 cat >> "src/$NAME/settings.py" << END

@@ -8,8 +8,16 @@ case $1 in
     echo "error: keep $1 backups? sh backup.sh 7 user@host:folder" >&2
     exit 1 ;;
 esac
+case $2 in
+  '' | [!:]*:[!~]*) ;;
+  *)
+    # A ~ would be a folder of that name
+    echo "error: copy to $2? sh backup.sh 7 user@host:folder" >&2
+    exit 1 ;;
+esac
 cd "$(dirname "$0")"
 umask 077
+failed=
 name() { date +backups/%Y-%m-%d-%H%M%S; }
 folder=$(name)
 while [ -e "$folder" ]; do sleep 1; folder=$(name); done
@@ -25,18 +33,24 @@ docker compose exec -T backend sh -c 'pg_dump --format=custom "$APP_DB"' > "$fol
 # prints a warning, and its exit code is 1
 docker compose exec -T frontend sh -c '
   tar -C /media --exclude ./.new -c . || [ $? -eq 1 ]' > "$folder.new/media.tar"
+
+# A power cut must not leave empty files under the final name
+sync
 mv "$folder.new" "$folder"
 echo "Saved $folder"
 [ -n "$1" ] || exit 0
 
 # The time is in the name, so the newest backups come first
 old="ls -rd 20??-??-??-?????? | tail -n +$(($1 + 1)) | xargs rm -rf"
-(cd backups && sh -c "$old")
-[ -n "$2" ] || exit 0
+copy_to() {
+  rsync -a --timeout=300 --exclude '*.new' backups/ "$1/" &&
+    echo "cd '${1#*:}' && $old" | ssh "${1%%:*}" sh
+}
 
-# Also copies those that an earlier run could not copy
-if ! rsync -a --timeout=300 --exclude '*.new' backups/ "$2/" ||
-  ! echo "cd '${2#*:}' && $old" | ssh "${2%%:*}" sh; then
+# Also copies those that an earlier run could not copy, so remove the old ones afterwards
+[ -z "$2" ] || copy_to "$2" || failed=yes
+(cd backups && sh -c "$old")
+if [ -n "$failed" ]; then
   echo "error: $folder is on this computer only: the copy to $2 failed" >&2
   exit 1
 fi

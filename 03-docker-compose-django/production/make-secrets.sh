@@ -5,6 +5,7 @@ set -e
 cd "$(dirname "$0")"
 umask 077
 mkdir -p secrets
+chmod 700 secrets
 [ -e .env ] || cp env.example .env
 
 # The names of the secrets are at the end of docker-compose.yaml

@@ -23,13 +23,21 @@ finish() {
   docker compose exec -T -e "$quiet" backend sh -c '
     rm -f "$PGDATA/../new.dump"; dropdb --if-exists "$APP_DB-new"'
   echo "$services" | xargs docker compose start
+  [ -z "$renamed" ] || echo "error: uploads are missing: run make restore again" >&2
 }
+renamed=
 trap finish EXIT
 trap 'exit 130' INT TERM
 echo "$services" | xargs docker compose stop
 
 # Load everything beside what is there. If that fails, the old database and uploads stay
-in_frontend 'cd /media; rm -rf .new; mkdir .new; tar -C .new -x' < "$1/media.tar"
+in_frontend 'cd /media; rm -rf .new
+  closed=$(find . -type d ! -writable)
+  if [ -n "$closed" ]; then
+    echo "error: Django may not write to these folders in /media:" $closed >&2
+    exit 1
+  fi
+  mkdir .new; tar -C .new -x' < "$1/media.tar"
 docker compose exec -T backend sh -c 'cat > "$PGDATA/../new.dump"' < "$1/database.dump"
 docker compose exec -T -e "$quiet" backend sh -es <<'EOT'
 cd "$PGDATA/.."
@@ -72,6 +80,7 @@ ALTER DATABASE :"db" RENAME TO :"old";
 ALTER DATABASE :"new" RENAME TO :"db";
 COMMIT;
 EOT
+renamed=yes
 in_frontend 'cd /media
   find . -mindepth 1 -maxdepth 1 ! -name .new -exec rm -rf {} +
   find .new -mindepth 1 -maxdepth 1 -exec mv -t . {} +

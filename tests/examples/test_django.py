@@ -343,5 +343,7 @@ def test_make_clean_removes_this_example_and_nothing_else(project, name):
         sh(f"docker image inspect {name}-image && docker volume inspect {name}-volume && docker network inspect {name}-network")
     finally:
         sh(f"docker rm -f {name} {stopped}; docker volume rm {name}-volume; docker network rm {name}-network")
-    # Running it again is not an error.
+    # Running it again is not an error. An empty DATA means what it means to Compose, and the files in the folder stay.
     project.sh("make clean")
+    sh("make clean", cwd=project.folder, env={**os.environ, **project.variables, "DATA": ""})
+    assert (project.folder / "Makefile").exists()

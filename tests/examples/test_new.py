@@ -59,6 +59,9 @@ def test_it_takes_uncommitted_files_but_not_those_that_git_ignores(source, tmp_p
         ("my shop", "only a-z, 0-9 and _"),
         ("shop_", "end in _"),
         ("pg_shop", "PostgreSQL"),
+        ("backend", "service in the Compose files"),
+        ("static", "folder in the project"),
+        ("daphne", "module in the project"),
         ("people", "module in the project"),
         ("django", "package in the project"),
         ("calendar", "of Python itself"),
@@ -78,6 +81,8 @@ def test_it_refuses_a_folder_that_exists_or_that_is_in_the_repository(source):
     assert "is inside this repository" in sh("sh new.sh store ./store", cwd=source, ok=False)
     assert not (source / "store").exists() and not (source / "store.new").exists()
     assert "No such file" in sh("sh new.sh store ../../no/store", cwd=source, ok=False)
+    # WSL sets NAME to the name of the computer.
+    assert "needs a name" in sh("NAME=laptop make new", cwd=source, ok=False)
     assert left(source) == {"shop"}
 
 

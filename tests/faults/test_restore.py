@@ -49,13 +49,24 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     assert prod.sql("select word from kept") == "still here"
     prod.sh("docker compose up -d --wait")
     assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
+    # A folder of another user, as `docker cp` makes it: Django could not replace what is in it.
+    as_root = f"docker run --rm -v {prod.name}_media:/media postgres:18-trixie"
+    sh(f"{as_root} sh -c 'mkdir /media/foreign; touch /media/foreign/file'")
+    printed = prod.sh(f"make restore BACKUP=backups/{folder.name}", ok=False)
+    assert "error: Django may not write to these folders in /media: ./foreign" in printed
+    prod.sh("docker compose up -d --wait")
+    assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
+    sh(f"{as_root} rm -r /media/foreign")
     assert "nowhere is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
 
     prod.sh("docker compose stop frontend")
     prod.sh("make backup", ok=False)
     assert list((prod.folder / "backups").iterdir()) == [folder]
 
-    prod.sh("echo yes | make clean", stdin=None)
+    # A volume that the Compose file no longer names, as after the page on a new major version.
+    sh(f"docker volume create --label com.docker.compose.project={prod.name} {prod.name}_old")
+    assert f"{prod.name}_old" in prod.sh("echo yes | make clean", stdin=None)
+    assert prod.sh(f"docker volume ls -q --filter label=com.docker.compose.project={prod.name}") == ""
     prod.sh("make up")
     prod.sh(f"make restore BACKUP=backups/{folder.name}")
     assert prod.sql("select word from kept") == "still here"

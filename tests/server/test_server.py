@@ -302,6 +302,8 @@ def test_a_copy_that_fails_is_an_error_and_the_next_run_copies_both(computers):
     assert computers.cron(night) == "" and len(computers.copies()) == len(before) + 2
     for wrong in ("0", "all", "-1"):
         assert f"error: keep {wrong} backups?" in computers.on_server(f"sh backup.sh {wrong}", ok=False)
+    for wrong in (COPIES, f"{COPIES}:", f"{COPIES}:~/appname", ":appname"):
+        assert f"error: copy to {wrong}?" in computers.on_server(f"sh backup.sh 7 '{wrong}'", ok=False)
     assert len(computers.copies()) == len(before) + 2
 
 
