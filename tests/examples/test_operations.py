@@ -20,6 +20,8 @@ def test_make_secrets_creates_random_secrets_once_that_only_the_owner_can_read(p
     for path in folder.iterdir():
         path.unlink()
     (folder / "POSTGRES_PASSWORD").write_text("mine")
+    # As after a copy of the folder.
+    folder.chmod(0o755)
     prod.sh("umask 022; make secrets")
     assert (folder / "POSTGRES_PASSWORD").read_text() == "mine"
     made = [(folder / key).read_text() for key in ("DJANGO_SECRET_KEY", "DJANGO_SUPERUSER_PASSWORD")]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -61,6 +62,11 @@ def test_make_secrets_takes_the_password_from_the_environment(tmp_path, password
     done = write(tmp_path, password)
     assert done.returncode == 0 and (len(password) < 8 or password not in done.stdout + done.stderr)
     assert f"\nPOSTGRES_PASSWORD={password}\n" in (tmp_path / "secrets/secrets.txt").read_text()
+
+
+def test_make_secrets_replaces_an_empty_password_of_the_environment(tmp_path):
+    assert write(tmp_path, "").returncode == 0
+    assert re.search(r"^POSTGRES_PASSWORD=\w{50}$", (tmp_path / "secrets/secrets.txt").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("password", ["p$w", "it's", 'a"b', "a#b", "a\\b", "`id`", "a b", "ü", "a\nb"])
