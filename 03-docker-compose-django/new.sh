@@ -20,8 +20,8 @@ case $NAME in
     refuse "the name '$NAME' is that of a service in the Compose files" ;;
   static | media | templates | locale)
     refuse "the name '$NAME' is that of a folder in the project" ;;
-  psycopg* | axes | daphne | magic | production | manage | init | health | serve | check_settings | \
-    people | news)
+  psycopg* | axes | daphne | magic | people | news | \
+    production | manage | init | health | serve | check_settings)
     refuse "the name '$NAME' is that of a Python module in the project" ;;
 esac
 if grep -q "^$NAME==" "$here/requirements.txt" "$here/production/requirements.txt"; then

@@ -27,7 +27,8 @@ mkdir "$folder.new"
 # A backup that fails leaves nothing behind
 trap 'rm -rf "$folder.new"' EXIT
 trap 'exit 130' INT TERM
-docker compose exec -T backend sh -c 'pg_dump --format=custom "$APP_DB"' > "$folder.new/database.dump"
+docker compose exec -T backend sh -c '
+  pg_dump --format=custom "$APP_DB"' > "$folder.new/database.dump"
 
 # .new is what an interrupted restore leaves. If a file changes while tar reads it, tar
 # prints a warning, and its exit code is 1
@@ -47,7 +48,7 @@ copy_to() {
     echo "cd '${1#*:}' && $old" | ssh "${1%%:*}" sh
 }
 
-# Also copies those that an earlier run could not copy, so remove the old ones afterwards
+# Also copies those that an earlier run could not copy, so the old ones go afterwards
 [ -z "$2" ] || copy_to "$2" || failed=yes
 (cd backups && sh -c "$old")
 if [ -n "$failed" ]; then

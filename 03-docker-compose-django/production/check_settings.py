@@ -1,4 +1,4 @@
-"""Check production's settings with Django's `check --deploy`, or print the site's addresses.
+"""Check production's settings with Django's `check --deploy`, or print its addresses.
 
 `make up` does both: python check_settings.py, later python check_settings.py addresses
 """

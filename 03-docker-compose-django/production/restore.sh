@@ -32,11 +32,8 @@ echo "$services" | xargs docker compose stop
 
 # Load everything beside what is there. If that fails, the old database and uploads stay
 in_frontend 'cd /media; rm -rf .new
-  closed=$(find . -type d ! -writable)
-  if [ -n "$closed" ]; then
-    echo "error: Django may not write to these folders in /media:" $closed >&2
-    exit 1
-  fi
+  find /media -type d ! -writable -exec echo error: Django may not write to {} \; |
+    grep . >&2 && exit 1
   mkdir .new; tar -C .new -x' < "$1/media.tar"
 docker compose exec -T backend sh -c 'cat > "$PGDATA/../new.dump"' < "$1/database.dump"
 docker compose exec -T -e "$quiet" backend sh -es <<'EOT'

@@ -53,7 +53,7 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     as_root = f"docker run --rm -v {prod.name}_media:/media postgres:18-trixie"
     sh(f"{as_root} sh -c 'mkdir /media/foreign; touch /media/foreign/file'")
     printed = prod.sh(f"make restore BACKUP=backups/{folder.name}", ok=False)
-    assert "error: Django may not write to these folders in /media: ./foreign" in printed
+    assert "error: Django may not write to /media/foreign" in printed
     prod.sh("docker compose up -d --wait")
     assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
     sh(f"{as_root} rm -r /media/foreign")

@@ -22,7 +22,8 @@ export VERSION REPLICAS
 
 echo "Ctrl-C ends only the waiting. The log: docker service logs ${STACK}_frontend"
 shift
-docker stack deploy --detach=false --prune --with-registry-auth -c stack.yaml "$@" "$STACK"
+docker stack deploy --detach=false --prune --with-registry-auth \
+  -c stack.yaml "$@" "$STACK"
 
 # docker stack deploy also succeeds if the old image came back
 format='{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}'
