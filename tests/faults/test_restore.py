@@ -1,6 +1,7 @@
 """Backup and restore, also of a site with a worker, extensions, roles and open connections. `make test-faults` runs it."""
 
 import json
+import re
 import stat
 import subprocess
 from collections import Counter
@@ -9,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from pages import answers, log_in
-from projects import ADMIN_CANARY, Production
-from shell import sh, until
+from projects import ADMIN_CANARY, DJANGO, Production
+from shell import ROOT, sh, until
 
 pytestmark = pytest.mark.slow
+
+README = (ROOT / DJANGO / "production/README.md").read_text()
 
 
 def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothing(prod):
@@ -56,7 +59,11 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     assert "error: Django may not write to /media/foreign" in printed
     prod.sh("docker compose up -d --wait")
     assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
-    sh(f"{as_root} rm -r /media/foreign")
+    # The README's message says what to do.
+    (mend,) = re.findall(r"^\| `Django may not write to .*`(docker .*)`", README, re.MULTILINE)
+    prod.sh(mend)
+    prod.sh(f"make restore BACKUP=backups/{folder.name}")
+    assert sh(f"{as_root} ls /media").split() == ["kept.txt"]
     assert "nowhere is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
 
     prod.sh("docker compose stop frontend")
