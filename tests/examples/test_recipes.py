@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from pages import START_PAGE, log_in, submit
+from pages import START_PAGE, log_in, submit, wait_for
 from pages import page as page_of
 from projects import DJANGO, USED_IMAGES, Clone, ComposeProject, Production
 from recipes import Reader, commands, sections, steps, write
@@ -34,6 +34,8 @@ README = " ".join((ROOT / DJANGO / "README.md").read_text().split())
 
 # The superuser's name with the second user model of user-model.md.
 EMAIL = "your_email@example.com"
+# In production, as the page says.
+PRODUCTION_EMAIL = "you@example.com"
 # The smallest GIF.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 
@@ -117,10 +119,10 @@ def mine(tmp_path_factory):
     one.remove()
 
 
-def add_product(url, password, name, **files):
+def add_product(url, password, name, user=EMAIL, **files):
     """Log in to the admin, add a product with the name and the files, and check that it is on the page."""
     with requests.Session() as browser:
-        assert "Site administration" in log_in(url, password, EMAIL, browser)
+        assert "Site administration" in log_in(url, password, user, browser)
         submit(browser, f"{url}/admin/news/product/add/", {"name": name}, files)
     assert name in requests.get(url, timeout=5).text
 
@@ -160,7 +162,8 @@ def test_user_model_md_after_the_first_start_needs_make_clean_and_keeps_the_pass
 
 
 def test_page_md_shows_a_product_with_both_style_sheets(mine):
-    mine.sh("git add -A && git -c user.name=me -c user.email=me@example.com -c commit.gpgSign=false commit -qm 'A user model'")
+    mine.sh("git config user.name me; git config user.email me@example.com; git config commit.gpgSign false")
+    mine.follow("README.md: Commit before a page")
     mine.follow("page.md")
     assert "All products" in requests.get(mine.url, timeout=5).text
     mine.follow("page.md: Undo this page")
@@ -403,7 +406,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     )
     prod = mine.production = Production(mine.folder.parent, mine.folder)
     prod.set(LIMIT="3", DJANGO_ALLOWED_HOSTS=" localhost , 127.0.0.1,")
-    pages = "page package setting uploads asgi worker mail cache translations extension logins uv".split()
+    pages = "page package setting uploads asgi worker mail cache translations extension logins uv user-model".split()
     mine.follow(*(f"{page}.md: In production" for page in pages))
     names = "GREETING TIME_ZONE LIMIT PRICE API_KEY SIGNING_KEY EMAIL_HOST_PASSWORD MODE NOTE".split()
     key = prod.secret("SIGNING_KEY").read_text().rstrip("\n")
@@ -420,7 +423,7 @@ def test_the_project_is_deployed_beside_development_as_the_pages_say(mine, tools
     mine.follow("extension.md: An extension that is not trusted")
     until(lambda: "There are 0 products." in prod.sh("docker compose logs --no-log-prefix worker"), 30)
     password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
-    add_product(prod.url, password, "A red chair", picture=("chair.gif", GIF, "image/gif"))
+    add_product(prod.url, password, "A red chair", PRODUCTION_EMAIL, picture=("chair.gif", GIF, "image/gif"))
     page = requests.get(prod.url, timeout=5).text
     assert "<p>Welcome</p>" in page and re.search(r'href="/static/news/style\.[0-9a-f]{12}\.css"', page)
     assert "djdt" not in requests.get(f"{prod.url}/admin/login/", timeout=5).text
@@ -439,12 +442,12 @@ import http.cookiejar, re, sys, urllib.error, urllib.parse, urllib.request
 browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
 
 def ask(data=None):
-    headers = {"Host": "localhost", "X-Forwarded-For": "192.0.2.66"}
+    headers = {"Host": "localhost", "X-Forwarded-For": sys.argv[1]}
     return browser.open(urllib.request.Request("http://proxy/admin/login/", data, headers))
 
-for password in sys.argv[2:]:
+for password in sys.argv[3:]:
     token = re.search(r'csrfmiddlewaretoken" value="(\w+)', ask().read().decode())[1]
-    fields = {"username": sys.argv[1], "password": password, "csrfmiddlewaretoken": token}
+    fields = {"username": sys.argv[2], "password": password, "csrfmiddlewaretoken": token}
     try:
         print(ask(urllib.parse.urlencode(fields).encode()).status)
     except urllib.error.HTTPError as error:
@@ -456,15 +459,27 @@ for password in sys.argv[2:]:
 def test_wrong_passwords_lock_only_the_visitors_address_which_the_log_shows(mine):
     prod = mine.production
     password = prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text()
-    words = f"{EMAIL} 1 2 3 4 5 {password}"
-    printed = prod.sh(f"docker compose exec -T frontend python - {words}", input=GUESS, stdin=None).split()
-    # The fifth answer and the last one say that the account is locked, although the last password is right.
-    assert printed == ["200"] * 4 + ["429"] * 2
-    assert "Site administration" in log_in(prod.url, password, EMAIL)
+
+    def guess(header):
+        """Send this X-Forwarded-For with each password. Return the log of Django."""
+        words = f"'{header}' {PRODUCTION_EMAIL} 1 2 3 4 5 {password}"
+        printed = prod.sh(f"docker compose exec -T frontend python - {words}", input=GUESS, stdin=None).split()
+        # The fifth answer and the last one say that the account is locked, although the last password is right.
+        assert printed == ["200"] * 4 + ["429"] * 2
+        assert "Site administration" in log_in(prod.url, password, PRODUCTION_EMAIL)
+        return prod.sh("docker compose logs --no-log-prefix frontend")
+
     # The container is in two networks. The proxy is in one of them.
     address = prod.sh("docker compose exec -T frontend hostname -i").replace(" ", "|")
-    log = prod.sh("docker compose logs --no-log-prefix frontend")
+    log = guess("192.0.2.66")
     assert re.search(f'login failure by .*ip_address: "({address})"', log) and "192.0.2.66" not in log
+    # Now the container is a proxy in front of Caddy. It adds the visitor's address to the one that the visitor made up.
+    page = mine.folder / "recipes/logins.md"
+    page.write_text(page.read_text().replace("192.0.2.7", "private_ranges"))
+    mine.follow("logins.md: With another proxy in front of Caddy")
+    wait_for(f"{prod.url}/admin/login/")
+    log = guess("192.0.2.66, 198.51.100.9")
+    assert 'ip_address: "198.51.100.9"' in log and "192.0.2.66" not in log
 
 
 @pytest.mark.slow
@@ -503,7 +518,7 @@ def test_a_login_in_production_does_not_end_the_login_in_development(mine):
     prod = mine.production
     with requests.Session() as browser:
         log_in(mine.url, mine.read("secrets/secrets.txt")["DJANGO_SUPERUSER_PASSWORD"], EMAIL, browser)
-        log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL, browser)
+        log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), PRODUCTION_EMAIL, browser)
         for url in (mine.url, prod.url):
             assert "Site administration" in browser.get(f"{url}/admin/", timeout=5).text
 
@@ -561,12 +576,13 @@ def test_a_backup_brings_the_destroyed_shop_back(mine):
     assert prod.sh(f"docker compose exec -T backend psql -Atc '\\dx bloom' {mine.name}_db").startswith("bloom|")
     assert "A red chair" in requests.get(prod.url, timeout=5).text
     assert requests.get(f"{prod.url}/media/products/chair.gif", timeout=5).content == GIF
-    assert "Site administration" in log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), EMAIL)
+    assert "Site administration" in log_in(prod.url, prod.secret("DJANGO_SUPERUSER_PASSWORD").read_text(), PRODUCTION_EMAIL)
 
 
 def test_the_pages_change_the_right_places_in_another_order_too(tmp_path):
     folder, first = tmp_path / "shop", ["page.md", "package.md"]
     sh(f"sh new.sh shop '{folder}'", cwd=ROOT / DJANGO)
+    shutil.copy(folder / "production/env.example", folder / "production/.env")
     pages = re.findall(r"^\| \[(.*?)\]", (PAGES / "README.md").read_text(), re.MULTILINE)
     for page in [*first, *(page for page in reversed(pages) if page not in first)]:
         for section in sections(folder / "recipes" / page):

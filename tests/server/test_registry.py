@@ -112,12 +112,12 @@ def test_an_image_for_two_processors_is_pushed_with_its_provenance_and_a_server_
         return text.replace("registry.example.org", registry)
 
     image = f"{registry}/appname:1"
-    login, store, _, _, override, version = steps(PAGE, "Once")
+    login, store, _, _, override, _, make_secrets, version = steps(PAGE, "Once")
     assert "io.containerd.snapshotter.v1" in sh(store[1])
     until(lambda: "Login" in sh(f"{own(login[1]).strip()} -u you --password-stdin", ok=None, input=ADMIN_CANARY, stdin=None), 30)
     assert override[2] == ["docker-compose.override.yaml"]
     write(server.folder, override[0], own(override[1]), override[2])
-    server.sh(version[1])
+    server.sh(make_secrets[1] + version[1])
     build, look, second, up = steps(PAGE, "Each time")
     # Docker Hub is out of reach: the base image for both processors comes from the registry, too.
     context = f"docker buildx build --build-context {SLIM}=docker-image://{base_images(registry)} "
@@ -147,6 +147,18 @@ def test_an_image_for_two_processors_is_pushed_with_its_provenance_and_a_server_
     server.sh(f"docker compose down; docker image ls -q {registry}/appname | xargs docker image rm -f")
     server.sh(up[1])
     assert answers_from(server, f"{image}@{digest}") == "aarch64"
+
+
+def test_a_worker_takes_the_image_from_the_registry_too(tmp_path):
+    whole = copy(DJANGO, tmp_path)
+    write(whole, *steps(ROOT / DJANGO / "recipes/worker.md", "In production")[0])
+    *_, override, worker, make_secrets, version = steps(PAGE, "Once")
+    for step in (override, worker):
+        write(whole / "production", *step)
+    printed = sh(f"{make_secrets[1]}{version[1]}docker compose config --format json", cwd=whole / "production")
+    services = json.loads(printed[printed.index("{\n") :])["services"]
+    for name in ("frontend", "worker"):
+        assert services[name]["image"] == "registry.example.org/appname:1" and "build" not in services[name]
 
 
 def answers_from(server, image):
