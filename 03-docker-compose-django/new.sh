@@ -82,7 +82,6 @@ find . -name .git -prune -o -type f -exec perl -pi -e '
   s{03-docker-compose-django}{$ENV{NAME}};
   s{DJANGO_NAME:-django}{DJANGO_NAME:-$ENV{NAME}};
   s{"/django"|(?<=container )django(?= exited| is unhealthy)}{$& =~ s/django/$ENV{NAME}/r}ge;
-  s/ A second clone of this repository.*?containers\.//;
   s/^.*differs from 01-docker-flask.*\n//;
   s/# The tutorial.s commands\./# Commands for this project./;
   s/^The tutorial.s useful commands\./More commands./;

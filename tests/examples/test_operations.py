@@ -6,7 +6,7 @@ import stat
 
 from pages import page
 from projects import DJANGO
-from recipes import commands
+from recipes import change, steps
 from shell import ROOT, sh, until
 
 
@@ -66,7 +66,7 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
 
 
 def test_postgresql_refuses_data_of_another_version_and_the_steps_of_the_readme_move_them_to_a_new_folder(project):
-    save, clean, load = commands(ROOT / DJANGO / "README.md", "A new major version of PostgreSQL")
+    save, clean, new, load = (text for _, text, _ in steps(ROOT / DJANGO / "README.md", "A new major version of PostgreSQL", True))
     project.sh("docker compose up -d --wait backend")
     project.sql("create table kept as select 42 as answer")
     project.sh(save)
@@ -76,5 +76,10 @@ def test_postgresql_refuses_data_of_another_version_and_the_steps_of_the_readme_
     said = project.sh("docker compose logs backend")
     assert "database files are incompatible with server" in said and "initialized by PostgreSQL version 17" in said
     project.sh(clean)
+    compose = project.folder / "docker-compose.yaml"
+    before = compose.read_text()
+    change(compose, new)
+    assert "image: postgres:19-trixie" in project.sh("docker compose config")
+    compose.write_text(before)
     project.sh(load)
     assert project.sql("select answer from kept") == "42"

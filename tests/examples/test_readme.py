@@ -1,6 +1,7 @@
 """Run the commands in every README from top to bottom, and compare their output with the output that the README shows.
 
-Each `sh` block runs in a new shell, in the README's folder of a fresh clone. `...` in an output block matches any text.
+Each `sh` block runs in a new shell, in the README's folder of a fresh clone, or where the block above it went with `cd`. `...` in
+an output block matches any text.
 A comment `<!-- skip: next "reason" -->` skips the next block. The summary of pytest lists the skipped blocks.
 """
 
@@ -50,7 +51,7 @@ class Reader:
     def __init__(self, base):
         """Create the clone in the folder `base`. If a name or port of the READMEs is in use, replace all of them."""
         self.clone = Clone(base)
-        self.words, self.environment = {}, dict(os.environ)
+        self.words, self.environment, self.places = {}, dict(os.environ), {}
         if not in_the_way():
             self.clone.suffix, self.clone.variables = "", ""
             return
@@ -95,8 +96,10 @@ class Reader:
         fingers.start()
         try:
             # -e: The block ends at the first command that fails.
-            place = self.clone.folder / folder
-            printed = sh(f"bash -ec {shlex.quote(self.own(commands))}", cwd=place, stdin=terminal, env=self.environment)
+            place, left = self.places.get(folder, self.clone.folder / folder), self.clone.folder.parent / "left-in"
+            typed = shlex.quote(f"{self.own(commands)}\npwd > '{left}'")
+            printed = sh(f"bash -ec {typed}", cwd=place, stdin=terminal, env=self.environment)
+            self.places[folder] = left.read_text().strip()
             # `docker stop` returns before --rm has removed the container. A person doesn't type the next command that fast.
             for name in re.findall("^docker stop (.+)", self.own(commands), re.MULTILINE):
                 until(lambda: not sh(f"docker ps -aq --filter 'name=^{name}$'"), 20)  # noqa: B023

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from containers import workers
-from pages import log_in
+from pages import answers, log_in
 from projects import ADMIN_CANARY, DJANGO, POSTGRES_CANARY, Production
-from recipes import sections, steps, write
+from recipes import change, sections, steps, write
 from shell import ROOT, sh, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -149,18 +149,55 @@ def test_the_proxy_takes_larger_uploads_also_five_at_once(prod):
     assert [prod.container(service)["RestartCount"] for service in prod.names] == [0, 0, 0]
 
 
+def test_a_proxy_in_front_that_terminates_tls_is_trusted_after_the_steps(prod):
+    def send_form():
+        https = {"X-Forwarded-Proto": "https", "Origin": prod.url.replace("http:", "https:")}
+        return requests.post(f"{prod.url}/admin/login/", {**token, "username": "nobody"}, headers=https, cookies=cookie, timeout=5)
+
+    cookie = requests.get(f"{prod.url}/admin/login/", timeout=5).cookies
+    token = {"csrfmiddlewaretoken": cookie["csrftoken"]}
+    assert send_form().status_code == 403
+    # The requests of this test come from an address of Docker's network.
+    follow(prod, "Another proxy in front", **{"192.0.2.7": "private_ranges"})
+    until(lambda: answers(f"{prod.url}/admin/login/"), 20)
+    assert send_form().status_code == 200
+
+
+WORKER = """\
+ services:
++  worker:
++    extends: frontend
++    command: sleep infinity
++    healthcheck:
++      test: "true"
+"""
+
+
 def test_data_move_to_a_new_major_version_of_postgresql_and_back_until_the_old_volume_is_removed(prod):
     # There is no newer version, so this one gets the name of the next.
     sh("docker tag postgres:18-trixie postgres:19-trixie")
     prod.sql("create table kept as select 42 as answer; alter table kept owner to appname")
     compose, heading = prod.folder / "docker-compose.yaml", "A new major version of PostgreSQL"
+    change(compose, WORKER)
+    prod.sh("make up")
+    # The last one in the alphabet, but not the newest.
+    (prod.folder / "backups/before-v2").mkdir(parents=True)
+
+    def running():
+        return prod.sh("docker compose ps --services").split()
+
+    assert running() == ["backend", "frontend", "proxy", "worker"]
     before = compose.read_text()
-    save, change, load, remove = steps(PAGE, heading)
+    save, new, load, remove = steps(PAGE, heading)
     FOLLOWED.add(f"operate.md: {heading}")
     prod.sh(f"set -e\n{save[1]}")
-    write(prod.folder, *change)
+    write(prod.folder, *new)
     after = compose.read_text()
-    prod.sh(f"set -e\n{load[1]}")
+    # Until the backup is loaded, nobody can write.
+    for line, services in zip(load[1].splitlines(), [2, 2, 4], strict=True):
+        assert running() == ["backend", "frontend"]
+        prod.sh(line)
+        assert len(running()) == services
     assert prod.container("backend")["Config"]["Image"] == "postgres:19-trixie"
     prod.sql("create table newer as select 1 as one")
     for text, tables in ((before, "kept"), (after, "kept newer")):

@@ -319,7 +319,7 @@ def test_a_copy_that_cannot_be_loaded_is_an_error_and_production_goes_on(compute
 
 
 def test_a_new_server_gets_the_data_from_the_copy(computers):
-    prod, (up, fetch) = computers.prod, blocks("operate.md", "A new server from a copy")
+    prod, (up, fetch, get_certificate) = computers.prod, blocks("operate.md", "A new server from a copy")
     prod.sh("echo yes | make clean", stdin=None)
     shutil.rmtree(prod.folder / "backups")
     # The page says that it works without the old secrets, too.
@@ -328,4 +328,6 @@ def test_a_new_server_gets_the_data_from_the_copy(computers):
     assert prod.sql("select count(*) from pg_tables where tablename = 'kept'") == "0"
     computers.on_server(fetch)
     assert prod.sql("select answer from kept") == "42" and answers(f"{prod.url}/media/kept.txt")
+    computers.on_server(get_certificate)
+    until(lambda: answers(f"{prod.url}/media/kept.txt"), 20)
     assert "Site administration" in log_in(prod.url, ADMIN_CANARY)
