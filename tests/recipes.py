@@ -37,13 +37,20 @@ def sections(page):
 
 
 def change(path, diff):
-    """Apply a diff without line numbers. `@@` separates its parts. Raise AssertionError unless each fits exactly once."""
+    """Apply a diff without line numbers. `@@` separates its parts.
+
+    Raise AssertionError unless each part fits exactly once, and below the one before.
+    """
+    end = 0
     for part in re.split(r"^@@.*\n", diff, flags=re.MULTILINE):
         lines = [line or " " for line in part.splitlines()]
         assert lines and all(line[0] in " +-" for line in lines), f"not a diff:\n{part}"
         old, new = ("".join(f"{line[1:]}\n" for line in lines if line[0] in signs) for signs in (" -", " +"))
         text = f"\n{path.read_text()}"
         assert old and text.count(f"\n{old}") == 1, f"{path} does not contain exactly once:\n{old}"
+        start = text.index(f"\n{old}")
+        assert start >= end, f"{path} contains this further up:\n{old}"
+        end = start + len(new)
         path.write_text(text.replace(f"\n{old}", f"\n{new}")[1:])
 
 

@@ -108,7 +108,7 @@ def test_a_change_that_a_page_shows_must_fit_exactly_once(tmp_path):
     file.write_text("a\nb\n\na\nc\n")
     change(file, " b\n\n+new\n a\n@@\n-c\n+d\n")
     assert file.read_text() == "a\nb\n\nnew\na\nd\n"
-    for diff in (" a\n+twice\n", " b\n a\n", "+nowhere\n", "b\n+no diff\n"):
+    for diff in (" a\n+twice\n", " b\n a\n", "+nowhere\n", "b\n+no diff\n", " d\n@@\n b\n"):
         with pytest.raises(AssertionError):
             change(file, diff)
     assert file.read_text() == "a\nb\n\nnew\na\nd\n"
