@@ -474,9 +474,11 @@ def test_wrong_passwords_lock_only_the_visitors_address_which_the_log_shows(mine
     log = guess("192.0.2.66")
     assert re.search(f'login failure by .*ip_address: "({address})"', log) and "192.0.2.66" not in log
     # Now the container is a proxy in front of Caddy. It adds the visitor's address to the one that the visitor made up.
-    page = mine.folder / "recipes/logins.md"
-    page.write_text(page.read_text().replace("192.0.2.7", "private_ranges"))
-    mine.follow("logins.md: With another proxy in front of Caddy")
+    for language, content, names in steps(mine.folder / "production/operate.md", "Another proxy in front"):
+        if language == "sh":
+            prod.sh(content)
+        else:
+            write(prod.folder, language, content.replace("192.0.2.7", "private_ranges"), names)
     wait_for(f"{prod.url}/admin/login/")
     log = guess("192.0.2.66, 198.51.100.9")
     assert 'ip_address: "198.51.100.9"' in log and "192.0.2.66" not in log
