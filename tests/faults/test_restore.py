@@ -52,18 +52,7 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     assert prod.sql("select word from kept") == "still here"
     prod.sh("docker compose up -d --wait")
     assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
-    # A folder of another user, as `docker cp` makes it: Django could not replace what is in it.
-    as_root = f"docker run --rm -v {prod.name}_media:/media postgres:18-trixie"
-    sh(f"{as_root} sh -c 'mkdir /media/foreign; touch /media/foreign/file'")
-    printed = prod.sh(f"make restore BACKUP=backups/{folder.name}", ok=False)
-    assert "error: Django may not write to /media/foreign" in printed
-    prod.sh("docker compose up -d --wait")
-    assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
-    # The README's message says what to do.
-    (mend,) = re.findall(r"^\| `Django may not write to .*`(docker .*)`", README, re.MULTILINE)
-    prod.sh(mend)
-    prod.sh(f"make restore BACKUP=backups/{folder.name}")
-    assert sh(f"{as_root} ls /media").split() == ["kept.txt"]
+    restore_beside_a_closed_folder(prod, folder.name)
     assert "nowhere is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
 
     prod.sh("docker compose stop frontend")
@@ -80,6 +69,21 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     named = [mount["Name"] for mount in prod.container("backend")["Mounts"] if mount["Type"] == "volume"]
     # There must be no anonymous volume.
     assert named == [f"{prod.name}_database"]
+
+
+def restore_beside_a_closed_folder(prod, name):
+    """Restore while `/media` has a folder of another user, as `docker cp` makes it. Django can't replace what is in it."""
+    as_root = f"docker run --rm -v {prod.name}_media:/media postgres:18-trixie"
+    sh(f"{as_root} sh -c 'mkdir /media/foreign; touch /media/foreign/file'")
+    printed = prod.sh(f"make restore BACKUP=backups/{name}", ok=False)
+    assert "error: Django may not write to /media/foreign" in printed
+    prod.sh("docker compose up -d --wait")
+    assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
+    # The README's message says what to do.
+    (mend,) = re.findall(r"^\| `Django may not write to .*`(docker .*)`", README, re.MULTILINE)
+    prod.sh(mend)
+    prod.sh(f"make restore BACKUP=backups/{name}")
+    assert sh(f"{as_root} ls /media").split() == ["kept.txt"]
 
 
 # A site whose code holds connections, with a worker, extensions and a role of its own
