@@ -67,7 +67,7 @@ test: .venv/pytest ## Run the tests on real containers: 6 to 12 minutes
 	.venv/bin/pytest tests -m "not slow and alone" $(ARGS)
 
 test-faults: .venv/pytest ## Run all fault tests: killed processes, updates under load, restore, a full disk, a stopped engine
-	.venv/bin/pytest tests/faults tests/examples/test_base_images.py $(ARGS)
+	.venv/bin/pytest tests/faults tests/engine tests/examples/test_base_images.py $(ARGS)
 
 test-recipes: .venv/pytest ## Make projects of your own out of 01 and 03, and follow every page in 03's recipes
 	.venv/bin/pytest tests/examples -k "test_recipes or readme_makes_a_project" $(ARGS)

@@ -150,7 +150,7 @@ def test_an_engine_package_that_debian_testing_lacks_is_taken_from_debian_13(cap
 
 
 @private
-@pytest.mark.alone  # an engine that starts empties Docker's firewall chains for a moment
+@pytest.mark.slow  # not beside other tests: an engine that starts empties Docker's firewall chains for a moment
 def test_two_starts_give_one_engine_which_starts_again_after_a_kill_and_clean_leaves_nothing(tmp_path, name, port):
     """The clone that starts the engine is removed. The cache is a copy of the one of the engine that runs the tests."""
     sh(f"docker run -d --init --name {name} -p 127.0.0.1:{port}:8080 {SLIM} sleep 600")

@@ -7,7 +7,6 @@ import re
 import runpy
 import socket
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -120,34 +119,6 @@ def test_backend_is_unhealthy_while_the_database_is_missing(project):
     project.sh('docker compose exec -T backend psql -qU appname postgres -c "drop database appname_db"')
     project.sh("docker compose exec -T backend pg_isready -q")
     assert subprocess.run(["docker", "exec", backend, "sh", "-c", check], capture_output=True).returncode != 0
-
-
-def test_six_containers_that_start_at_once_create_one_superuser(project):
-    project.sh("docker compose build")
-    project.sh("docker compose up -d --wait backend")
-    # Hold the lock until all six containers ask for it. Otherwise they might start one after another.
-    with subprocess.Popen(
-        ["docker", "compose", "exec", "-T", "backend", "psql", "-qU", "appname", "appname_db"],
-        cwd=project.folder, env={**os.environ, **project.variables}, stdin=subprocess.PIPE, text=True,
-    ) as holder:  # fmt: skip
-        holder.stdin.write("select pg_advisory_lock(20220406);\n")
-        holder.stdin.flush()
-        until(lambda: project.sql("select count(*) from pg_locks where locktype = 'advisory' and granted") == "1", 30)
-        with ThreadPoolExecutor(6) as pool:
-            started = pool.map(lambda _: project.sh("docker compose run -d frontend").splitlines()[-1], range(6))
-            names = [line.split()[-1] for line in started]
-        asking = "select count(*) from pg_stat_activity where query like 'SELECT pg_try_advisory_lock%'"
-        until(lambda: project.sql(asking) == "6", 60)
-        # The containers must poll. A statement that waits for the lock would block CREATE INDEX CONCURRENTLY.
-        assert project.sql("select count(*) from pg_locks where locktype = 'advisory' and not granted") == "0"
-        holder.stdin.close()
-    inspect = f"docker container inspect -f '{{{{.State.Status}}}} {{{{.State.Health.Status}}}}' {' '.join(names)}"
-    until(lambda: sh(inspect).split("\n") == ["running healthy"] * 6, 90)
-    logs = [sh(f"docker logs {name}") for name in names]
-    sh(f"docker rm -f {' '.join(names)}")
-    assert sum("Applying auth.0001_initial... OK" in log for log in logs) == 1
-    assert all("development server at" in log for log in logs), logs
-    assert project.sql("select count(*) from auth_user where is_superuser") == "1"
 
 
 def test_docker_stop_works_without_sigkill_while_frontend_waits_for_the_database(project):

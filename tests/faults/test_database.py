@@ -157,6 +157,7 @@ volumes:
 """
 
 
+@pytest.mark.slow
 def test_a_full_database_disk_stops_only_writes_and_needs_no_restart(prod):
     file = prod.folder / "docker-compose.yaml"
     file.write_text(file.read_text().replace("volumes:\n  certificates:\n  database:\n", FULL.lstrip()))

@@ -1,9 +1,12 @@
-"""`make up` and `make down` in any order, and an engine that is stopped, killed or loses power: what runs afterwards."""
+"""Starts and stops in any order and at once, and an engine that is stopped, killed or loses power: what runs afterwards."""
 
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 from engine import network
 from engine.daemon import answers as engine_answers
 from figures import figure
@@ -44,6 +47,48 @@ def test_make_up_and_make_down_end_in_the_state_of_the_last_command(project):
     assert project.sql("select answer from kept") == "42"
     figure("two `make up` at once", f"all is up {'after one repetition' if repeated else 'at once'}, nothing lost")
     figure("`make up` during `make down`", f"all is up {'after one repetition' if again else 'at once'}, nothing lost")
+
+
+# Not beside other tests: On a busy machine, Docker can disconnect the container's network before the last response is sent.
+@pytest.mark.slow
+def test_docker_stop_lets_a_request_finish_and_gives_exit_code_0(site):
+    frontend = site.names["frontend"]
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(requests.get, f"{site.url}/slow/", timeout=30)
+        until(lambda: "begun" in sh(f"docker logs {frontend}"), 20)
+        sh(f"docker stop {frontend}")
+        assert (answer.result().status_code, answer.result().text) == (200, "finished")
+    assert site.container("frontend")["State"]["ExitCode"] == 0
+    site.sh("docker compose up --detach --wait")
+
+
+@pytest.mark.slow
+def test_six_containers_that_start_at_once_create_one_superuser(project):
+    project.sh("docker compose build")
+    project.sh("docker compose up -d --wait backend")
+    # Hold the lock until all six containers ask for it. Otherwise they might start one after another.
+    with subprocess.Popen(
+        ["docker", "compose", "exec", "-T", "backend", "psql", "-qU", "appname", "appname_db"],
+        cwd=project.folder, env={**os.environ, **project.variables}, stdin=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        holder.stdin.write("select pg_advisory_lock(20220406);\n")
+        holder.stdin.flush()
+        until(lambda: project.sql("select count(*) from pg_locks where locktype = 'advisory' and granted") == "1", 30)
+        with ThreadPoolExecutor(6) as pool:
+            started = pool.map(lambda _: project.sh("docker compose run -d frontend").splitlines()[-1], range(6))
+            names = [line.split()[-1] for line in started]
+        asking = "select count(*) from pg_stat_activity where query like 'SELECT pg_try_advisory_lock%'"
+        until(lambda: project.sql(asking) == "6", 60)
+        # The containers must poll. A statement that waits for the lock would block CREATE INDEX CONCURRENTLY.
+        assert project.sql("select count(*) from pg_locks where locktype = 'advisory' and not granted") == "0"
+        holder.stdin.close()
+    inspect = f"docker container inspect -f '{{{{.State.Status}}}} {{{{.State.Health.Status}}}}' {' '.join(names)}"
+    until(lambda: sh(inspect).split("\n") == ["running healthy"] * 6, 90)
+    logs = [sh(f"docker logs {name}") for name in names]
+    sh(f"docker rm -f {' '.join(names)}")
+    assert sum("Applying auth.0001_initial... OK" in log for log in logs) == 1
+    assert all("development server at" in log for log in logs), logs
+    assert project.sql("select count(*) from auth_user where is_superuser") == "1"
 
 
 def dockerd(run):
