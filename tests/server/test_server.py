@@ -66,7 +66,7 @@ class Computers:
         mounts = f"-v {docker}:/usr/bin/docker:ro -v {tools}:/usr/libexec/docker/cli-plugins:ro -v {socket}:/var/run/docker.sock"
         for folder in (self.folder.parent, self.project.parent):
             folder.mkdir()
-        sh(f"docker build -q -t {self.tag} {HERE}", timeout=400)
+        sh(f"docker build -q -t {self.tag} '{HERE}'", timeout=400)
         copy(DJANGO, self.project.parent)
         start = f"docker run -d --init --network host {hosts}"
         sh(f"{start} --name {self.server} -v {self.folder.parent}:{self.folder.parent} {mounts} {self.tag} sleep infinity")
