@@ -63,7 +63,8 @@ class Computers:
         hosts = f"--add-host www.example.org:{number}.1 --add-host backup.example.org:{number}.2"
         tools = Path(os.environ["DOCKER_CONFIG"], "cli-plugins").resolve()
         docker, socket = Path(shutil.which("docker")).resolve(), os.environ["DOCKER_HOST"].removeprefix("unix://")
-        mounts = f"-v {docker}:/usr/bin/docker:ro -v {tools}:/usr/libexec/docker/cli-plugins:ro -v {socket}:/var/run/docker.sock"
+        mounts = f"-v '{docker}:/usr/bin/docker:ro' -v '{tools}:/usr/libexec/docker/cli-plugins:ro'"
+        mounts += f" -v '{socket}:/var/run/docker.sock'"
         for folder in (self.folder.parent, self.project.parent):
             folder.mkdir()
         sh(f"docker build -q -t {self.tag} '{HERE}'", timeout=400)
