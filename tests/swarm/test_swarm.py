@@ -118,7 +118,8 @@ class Cluster:
 
     def up(self, image, ok=True):
         """Run `sh deploy.sh`, which waits until the update has ended; return what it printed."""
-        return self.sh(f"sh deploy.sh {image} -c override.yaml", ok=ok)
+        # A replica that is never healthy fails after 150 s, and then the old image returns.
+        return self.sh(f"sh deploy.sh {image} -c override.yaml", ok=ok, timeout=330)
 
     def ended(self):
         """Wait until the last update has ended; return its state."""
