@@ -12,7 +12,7 @@ flask  := $(MAKE) -C 01-docker-flask CONTAINER=flask$(SUFFIX) PORT=$(FLASK_PORT)
 alpine := $(MAKE) -C 02-docker-flask-alpine CONTAINER=flask-alpine$(SUFFIX) PORT=$(ALPINE_PORT) \
           IMAGE=flask-example$(SUFFIX):alpine
 django := $(MAKE) -C 03-docker-compose-django DJANGO_NAME=django$(SUFFIX) PORT=$(DJANGO_PORT) DB_PORT=$(DB_PORT) \
-          COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX) DATA=./data$(SUFFIX)
+          COMPOSE_PROJECT_NAME=03-docker-compose-django$(SUFFIX) DATA_FOLDER=./data$(SUFFIX)
 
 # Starts a Docker Engine if none answers. Defines the targets engine, engine-down and engine-clean. `up` leaves the start to each
 # folder, because Flask then answers before the images of the other two exist. `audit` needs none.
@@ -50,7 +50,7 @@ ps: ## List the containers of the three examples
 	docker ps --all --filter name='^flask$(SUFFIX)$$' --filter name='^flask-alpine$(SUFFIX)$$' \
 	  --filter name='^django$(SUFFIX)$$' --filter name='^03-docker-compose-django$(SUFFIX)-'
 
-clean: down ## Remove the containers, images, network and DATA of the three examples; secrets/ stays
+clean: down ## Remove the containers, images, network and data of the three examples; secrets/ stays
 	-docker image rm flask-example$(SUFFIX):latest flask-example$(SUFFIX):latest-production \
 	  flask-example$(SUFFIX):alpine flask-example$(SUFFIX):alpine-production
 	-$(django) clean

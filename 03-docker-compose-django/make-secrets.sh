@@ -8,10 +8,10 @@ file=secrets/secrets.txt
 umask 077
 mkdir -p secrets
 trap 'rm -f $file.new' EXIT
-trap 'exit 130' INT TERM
+trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM
 export LC_ALL=C
 
-while IFS= read -r line; do
+while IFS= read -r line || [ -n "$line" ]; do
   key=${line%%=*}
   case $line in
     \#*) ;;
@@ -21,7 +21,8 @@ while IFS= read -r line; do
       # Compose and `docker run --env-file` read these characters in different ways
       case $value in
         *[!!-~]* | *[\$\"\'\\\`#]*)
-          echo "error: $key contains a space, \$, \", ', \\, \` or #: choose another" >&2
+          echo "error: choose another $key: it contains a space, \$, \", ', \\, \`, #" \
+            "or a character outside ASCII" >&2
           exit 1 ;;
       esac
       line=$key=$value ;;

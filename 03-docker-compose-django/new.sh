@@ -3,6 +3,7 @@
 # It takes the files as they are now, committed or not, without those that git ignores.
 # `make new NAME=shop` runs it.
 set -e
+unset CDPATH
 export LC_ALL=C NAME="$1"
 refuse() { echo "error: $1" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd -P)
@@ -15,7 +16,7 @@ case $NAME in
   [!a-z]*) refuse "the name '$NAME' must begin with a letter from a to z" ;;
   *[!a-z0-9_]*) refuse "the name '$NAME' may contain only a-z, 0-9 and _" ;;
   *_ | *__*) refuse "the name '$NAME' may not end in _ or contain __" ;;
-  postgres | template[01] | pg_*) refuse "PostgreSQL uses the name '$NAME' itself" ;;
+  postgres | public | none | template[01] | pg_*) refuse "PostgreSQL uses the name '$NAME' itself" ;;
   backend | frontend | proxy | worker)
     refuse "the name '$NAME' is that of a service in the Compose files" ;;
   static | media | templates | locale)
@@ -38,7 +39,7 @@ sys.exit(3 if sys.argv[1] in names else 0)' "$NAME" 2> /dev/null || [ $? != 3 ] 
 mkdir "$folder.new"
 new=$(cd "$folder.new" && pwd -P)
 trap 'rm -rf "$new"' EXIT
-trap 'exit 130' HUP INT TERM
+trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM
 case $new in
   "$top"/*) refuse "$folder is inside this repository: choose another FOLDER" ;;
 esac
@@ -46,8 +47,10 @@ esac
 # Copy this folder. In the new repository no file is known yet, so git lists all of them
 git init -q "$new"
 cd "$here"
+exclude=$(git rev-parse --git-path info/exclude 2> /dev/null) && [ -f "$exclude" ] ||
+  exclude=/dev/null
 git --git-dir="$new/.git" --work-tree="$top" -c core.quotePath=off \
-  ls-files --others --exclude-per-directory=.gitignore . > "$new/.git/files"
+  ls-files --others --exclude-standard --exclude-from="$exclude" . > "$new/.git/files"
 tar -cf "$new/.git/files.tar" -T "$new/.git/files"
 tar -xof "$new/.git/files.tar" -C "$new"
 cd "$new"

@@ -67,7 +67,7 @@ done
 promise "make secrets" make -C "$work" secrets
 promise "03-docker-compose-django: make up" make -C "$django" up PORT=0 DB_PORT=0
 promise "03-docker-compose-django: Django's start page" page_has "$DJANGO_NAME" "The install worked successfully"
-promise "03-docker-compose-django: the admin's log-in page" answers_200 "$DJANGO_NAME" /admin/login/
+promise "03-docker-compose-django: the admin's login page" answers_200 "$DJANGO_NAME" /admin/login/
 promise "03-docker-compose-django: docker stop ends Django with exit code 0" stops_with_0 "$DJANGO_NAME"
 promise "03-docker-compose-django: make clean" make -C "$django" clean
 promise "03-docker-compose-django: make clean removed the data" test ! -e "$django/data"

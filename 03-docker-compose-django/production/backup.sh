@@ -18,7 +18,7 @@ esac
 cd "$(dirname "$0")"
 umask 077
 failed=
-name() { date +backups/%Y-%m-%d-%H%M%S; }
+name() { date -u +backups/%Y-%m-%d-%H%M%S; }
 folder=$(name)
 while [ -e "$folder" ]; do sleep 1; folder=$(name); done
 mkdir -p backups
@@ -26,7 +26,7 @@ mkdir "$folder.new"
 
 # A backup that fails leaves nothing behind
 trap 'rm -rf "$folder.new"' EXIT
-trap 'exit 130' INT TERM
+trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM
 docker compose exec -T backend sh -c '
   pg_dump --format=custom "$APP_DB"' > "$folder.new/database.dump"
 
@@ -41,8 +41,8 @@ mv "$folder.new" "$folder"
 echo "Saved $folder"
 [ -n "$1" ] || exit 0
 
-# The time is in the name, so the newest backups come first
-old="ls -rd 20??-??-??-?????? | tail -n +$(($1 + 1)) | xargs rm -rf"
+# The time (UTC) is in the name, so the newest backups come first
+old="ls -r | grep -xE '20[0-9-]{15}' | tail -n +$(($1 + 1)) | xargs rm -rf"
 copy_to() {
   rsync -a --timeout=300 --exclude '*.new' backups/ "$1/" &&
     echo "cd '${1#*:}' && $old" | ssh "${1%%:*}" sh

@@ -5,10 +5,18 @@
 # The backups can be on another computer: sh check.sh user@host:folder
 set -e
 cd "$(dirname "$0")"
+
+# The user in the container of backend must be able to read it
+chmod a+r create_app_user.sql
+if [ $# != 0 ] && ! grep -qx POSTGRES_REMOTE_HOST=backend .env; then
+  echo "error: POSTGRES_REMOTE_HOST in .env is not backend: a backup can be loaded only" \
+    "into this project's own database" >&2
+  exit 1
+fi
 export COMPOSE_PROJECT_NAME=check-$$ COMPOSE_PROFILES=database
 copy=backups/$COMPOSE_PROJECT_NAME.new
 trap 'rm -rf "$copy"; docker compose down --rmi local --volumes' EXIT
-trap 'exit 130' INT TERM
+trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM
 
 if [ $# = 0 ]; then
   docker compose up --detach --wait backend
@@ -22,7 +30,7 @@ fi
 
 # cron mails what this prints: one line, or the errors
 export COMPOSE_PROGRESS=quiet
-newest="cd '${1#*:}' && ls -d 20??-??-??-?????? | tail -n 1"
+newest="cd '${1#*:}' && ls | grep -xE '20[0-9-]{15}' | tail -n 1"
 case $1 in
   *:*)
     backup=$copy name=$(echo "$newest" | ssh "${1%%:*}" sh)

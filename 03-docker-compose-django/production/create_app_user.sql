@@ -4,7 +4,7 @@
 \getenv database APP_DB
 \set password `head -n 1 /run/secrets/POSTGRES_PASSWORD | tr -d '\r'`
 
--- No log-in as superuser over the network. In the container, psql needs no password
+-- No login as superuser over the network. In the container, psql needs no password
 ALTER ROLE postgres PASSWORD NULL;
 CREATE ROLE :"user" LOGIN PASSWORD :'password';
 

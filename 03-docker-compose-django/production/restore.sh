@@ -4,7 +4,7 @@
 set -e
 cd "$(dirname "$0")"
 if [ ! -f "$1/database.dump" ]; then
-  echo "error: $1 is not a backup: make restore BACKUP=backups/..." >&2
+  echo "error: '$1' is not a backup: make restore BACKUP=backups/..." >&2
   exit 1
 fi
 in_frontend() {
@@ -13,10 +13,11 @@ in_frontend() {
 quiet='PGOPTIONS=-c client_min_messages=warning'
 
 # Stop all that use the database. The proxy keeps running, so visitors wait
-others=$(docker compose ps --services | sed '/^proxy$/d; /^frontend$/d; /^backend$/d')
+others=$(docker compose ps --services --orphans=false | sed '/^proxy$/d; /^frontend$/d; /^backend$/d')
 services="frontend $others"
 
-# After an error, remove what was loaded, and start the services again
+# After an error, Ctrl-C or a lost connection, remove what was loaded, and start the
+# services again. A second signal must not end this
 finish() {
   set +e
   in_frontend 'rm -rf /media/.new'
@@ -27,7 +28,7 @@ finish() {
 }
 renamed=
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM
 echo "$services" | xargs docker compose stop
 
 # Load everything beside what is there. If that fails, the old database and uploads stay
@@ -82,6 +83,7 @@ in_frontend 'cd /media
   find . -mindepth 1 -maxdepth 1 ! -name .new -exec rm -rf {} +
   find .new -mindepth 1 -maxdepth 1 -exec mv -t . {} +
   rmdir .new'
+renamed=
 docker compose exec -T backend sh -c 'dropdb --force "$APP_DB-old"'
 echo "$services" | xargs docker compose up --detach --wait --no-recreate
 trap - EXIT

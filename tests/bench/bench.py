@@ -65,7 +65,7 @@ MEASURES = {
     **{f"{name}_from_nothing": (f"make up from nothing: {title}", "s") for name, title in TITLES.items()},
     "flask_requests": ("Flask", "requests/s"),
     "django_login_requests": ("Django /admin/login/", "requests/s"),
-    "django_admin_requests": ("Django /admin/ after log-in", "requests/s"),
+    "django_admin_requests": ("Django /admin/ after login", "requests/s"),
     **{f"replicas_{n}_sharing": (f"{PROXIED}: {n}, sharing {os.cpu_count()} cores", "requests/s") for n in (1, 2, 4)},
     **{f"replicas_{n}_limited": (f"{PROXIED}: {n}, 0.25 CPU each", "requests/s") for n in (4, 2, 1)},
     "django_first_start": ("empty database to the first 200", "s"),
@@ -94,7 +94,7 @@ EDITS = 4  # how often a round saves a file in development
 QUIET = {"shell": True, "capture_output": True, "text": True}
 MIB = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}  # the units of `docker stats`
 # Runs in a Django container: logs in a superuser and prints the session key. It also checks that the key works, because wrk
-# counts a redirect to the log-in page as a success.
+# counts a redirect to the login page as a success.
 LOG_IN = """
 import http.client
 from django.contrib.auth.models import User
@@ -323,9 +323,9 @@ def flask_requests():
 
 
 def django_requests(options, peer):
-    """Yield (measure, variant, requests per second) for Django's log-in page and the admin's first page, taking turns, too.
+    """Yield (measure, variant, requests per second) for Django's login page and the admin's first page, taking turns, too.
 
-    The log-in page needs no database. The variants are prod, gunicorn, proxy (prod behind bench-caddy), and the peer in its own
+    The login page needs no database. The variants are prod, gunicorn, proxy (prod behind bench-caddy), and the peer in its own
     project, if there is one.
     """
     urls = {kind: f"http://bench-load-{kind}:8000/admin/" for kind in ("prod", "gunicorn")}

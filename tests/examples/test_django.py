@@ -44,6 +44,8 @@ def test_all_migrations_have_run(running):
 
 def test_names_ports_and_folders_are_those_of_the_tutorial(project):
     environment = {key: value for key, value in os.environ.items() if key not in project.variables}
+    # Many computers have a DATA for something else.
+    environment["DATA"] = "/elsewhere"
     config = json.loads(sh("docker compose config --format json", cwd=project.folder, env=environment))
     frontend, backend = config["services"]["frontend"], config["services"]["backend"]
     assert (frontend["container_name"], backend["image"]) == ("django", "postgres:18-trixie")
@@ -314,7 +316,7 @@ def test_make_clean_removes_this_example_and_nothing_else(project, name):
         sh(f"docker image inspect {name}-image && docker volume inspect {name}-volume && docker network inspect {name}-network")
     finally:
         sh(f"docker rm -f {name} {stopped}; docker volume rm {name}-volume; docker network rm {name}-network")
-    # Running it again is not an error. An empty DATA means what it means to Compose, and the files in the folder stay.
+    # Running it again is not an error. An empty DATA_FOLDER means what it means to Compose, and the files in the folder stay.
     project.sh("make clean")
-    sh("make clean", cwd=project.folder, env={**os.environ, **project.variables, "DATA": ""})
+    sh("make clean", cwd=project.folder, env={**os.environ, **project.variables, "DATA_FOLDER": ""})
     assert (project.folder / "Makefile").exists()

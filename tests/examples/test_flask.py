@@ -246,6 +246,10 @@ def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_a
             until(lambda: answers(url), 20)
             # Both workers get some of these requests.
             assert [browser.get(url, timeout=5).text for _ in range(8)][-1] == "<h1>Visit 8</h1>"
+        follow("On a server")
+        assert sh(f"docker inspect -f '{{{{.HostConfig.RestartPolicy.Name}}}}' {name}") == "always"
+        sh(f"docker exec {name} python -c 'import os; os.kill(1, 15)'")
+        until(lambda: sh(f"docker inspect -f '{{{{.RestartCount}}}}' {name}") == "1" and answers(url), 20)
         _, delete, _ = steps(ROOT / folder / "README.md", "Keep data")[-1]
         sh(f"set -e\n{delete.replace('mysite', name)}", cwd=mine)
         assert sh(f"docker volume ls -q --filter name={name}-data") == ""

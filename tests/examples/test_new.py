@@ -49,6 +49,20 @@ def test_it_takes_uncommitted_files_but_not_those_that_git_ignores(source, tmp_p
     assert len(set(ports)) == 2 and f"localhost:{ports[0]}/admin" in (made / "README.md").read_text()
 
 
+def test_it_leaves_out_what_git_ignores_in_this_clone_or_for_this_user_and_takes_a_relative_folder(source, tmp_path):
+    (tmp_path / ".config/git").mkdir(parents=True)
+    (tmp_path / ".config/git/ignore").write_text(".env.local\n")
+    sh("git init -q && echo notes.private >> .git/info/exclude", cwd=source.parent)
+    for file in ("notes.private", ".env.local", "taken.txt"):
+        (source / file).touch()
+    # With such a CDPATH, `cd` prints where it went.
+    sh("sh new.sh toy ../../toy", cwd=source, env={"HOME": f"{tmp_path}", "PATH": os.environ["PATH"], "CDPATH": f"{source}"})
+    names = {path.name for path in (tmp_path / "toy").iterdir()}
+    assert "taken.txt" in names and not {"notes.private", ".env.local"} & names
+    sh("sh 'a clone/03-docker-compose-django/new.sh' box box", cwd=tmp_path, env={**os.environ, "CDPATH": f"{tmp_path}"})
+    assert (tmp_path / "box/src/box/settings.py").exists() and not list(tmp_path.glob("*.new"))
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -59,6 +73,7 @@ def test_it_takes_uncommitted_files_but_not_those_that_git_ignores(source, tmp_p
         ("my shop", "only a-z, 0-9 and _"),
         ("shop_", "end in _"),
         ("pg_shop", "PostgreSQL"),
+        ("public", "PostgreSQL"),
         ("backend", "service in the Compose files"),
         ("static", "folder in the project"),
         ("daphne", "module in the project"),

@@ -54,6 +54,8 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
     settings.write_text(original)
     project.sh("make up")
     assert "Edited again" in page(log_in_page)
+    # As git creates them with umask 077.
+    project.sh("chmod -R go= codesolid_demo")
     with project.begin("make watch") as make:
         until(lambda: "runserver 0.0.0.0" in make.stdout.readline(), 60, pause=0)
         until(lambda: "Edited again" in page(log_in_page), 30)

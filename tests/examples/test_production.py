@@ -234,6 +234,7 @@ def test_an_invalid_setting_or_a_missing_secret_is_named_before_anything_starts(
         "POSTGRES_USER=postgres": "POSTGRES_USER=postgres is a name that PostgreSQL uses itself",
         "POSTGRES_DB=postgres": "POSTGRES_DB=postgres is a name that PostgreSQL uses itself",
         "POSTGRES_USER=pg_me": "POSTGRES_USER=pg_me is a name that PostgreSQL uses itself",
+        f"POSTGRES_DB={'d' * 60}": "POSTGRES_DB has more than 59 characters",
     }
     script = "".join(f'env "{setting}" python check_settings.py && echo fine\n' for setting in expected)
     said = prod.sh("docker compose run --rm -T --no-deps frontend sh", input=script, stdin=None, ok=None)

@@ -227,7 +227,7 @@ def test_the_numbers_in_the_readmes_match_the_benchmark():
 
     for label, measure, form in (
         ("Flask, requests/s", "flask_requests", "{:.0f}"),
-        ("Django's log-in page, requests/s", "django_login_requests", "{:.0f}"),
+        ("Django's login page, requests/s", "django_login_requests", "{:.0f}"),
         ("the admin's first page, requests/s", "django_admin_requests", "{:.0f}"),
         ("`make up` from nothing: Flask, s", "flask_from_nothing", "{:.0f}"),
         ("`make up` from nothing: Django, s", "django_from_nothing", "{:.0f}"),

@@ -45,7 +45,7 @@ def test_no_request_takes_10_s_while_the_database_is_off_its_network(site):
             writes = [pool.submit(load.write, f"while away {number}") for number in range(8)]
             held = caught.result().status_code, time.monotonic() - begun
             tried = [write.result() for write in writes]
-            # The log-in page needs no database.
+            # The login page needs no database.
             assert answers(f"{site.url}/admin/login/")
         finally:
             back()

@@ -69,10 +69,16 @@ def test_make_secrets_replaces_an_empty_password_of_the_environment(tmp_path):
     assert re.search(r"^POSTGRES_PASSWORD=\w{50}$", (tmp_path / "secrets/secrets.txt").read_text(), re.MULTILINE)
 
 
+def test_make_secrets_reads_a_last_line_without_a_line_break(tmp_path):
+    (tmp_path / "secrets.example").write_text("FIRST=1\nAPI_KEY=change-me")
+    assert write(tmp_path, "").returncode == 0
+    assert re.fullmatch(r"FIRST=1\nAPI_KEY=\w{50}\n", (tmp_path / "secrets/secrets.txt").read_text())
+
+
 @pytest.mark.parametrize("password", ["p$w", "it's", 'a"b', "a#b", "a\\b", "`id`", "a b", "ü", "a\nb"])
 def test_make_secrets_refuses_a_password_that_tools_read_differently(tmp_path, password):
     done = write(tmp_path, password)
-    assert done.returncode != 0 and "error: POSTGRES_PASSWORD contains" in done.stderr and password not in done.stderr
+    assert done.returncode != 0 and "error: choose another POSTGRES_PASSWORD" in done.stderr and password not in done.stderr
     assert not list((tmp_path / "secrets").iterdir())
 
 

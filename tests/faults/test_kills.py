@@ -133,7 +133,7 @@ def test_docker_stop_at_any_moment_of_the_start_needs_no_sigkill(site):
 
 
 class Readers:
-    """A context manager whose clients load the log-in page, one request after the other, until it exits."""
+    """A context manager whose clients load the login page, one request after the other, until it exits."""
 
     def __init__(self, site, clients=4):
         """`answers` has (when it began, how long it took, the status or the error) of each request."""

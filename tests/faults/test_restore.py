@@ -1,6 +1,8 @@
 """Backup and restore, also of a site with a worker, extensions, roles and open connections. `make test-faults` runs it."""
 
 import json
+import os
+import pty
 import re
 import stat
 import subprocess
@@ -38,7 +40,7 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     assert requests.get(f"{prod.url}/media/new.txt", timeout=5).status_code == 404
 
     # Backups in the same second get different names.
-    taken = prod.sh('for more in 0 1 2; do date -d "+$more seconds" +backups/%Y-%m-%d-%H%M%S; done').split()
+    taken = prod.sh('for more in 0 1 2; do date -u -d "+$more seconds" +backups/%Y-%m-%d-%H%M%S; done').split()
     prod.sh(f"mkdir -p {' '.join(taken)}")
     second = prod.folder / prod.sh("make backup").split()[-1]
     assert sorted(path.name for path in second.iterdir()) == ["database.dump", "media.tar"]
@@ -53,7 +55,7 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     prod.sh("docker compose up -d --wait")
     assert requests.get(f"{prod.url}/media/kept.txt", timeout=5).text == "first\n"
     restore_beside_a_closed_folder(prod, folder.name)
-    assert "nowhere is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
+    assert "'nowhere' is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
 
     prod.sh("docker compose stop frontend")
     prod.sh("make backup", ok=False)
@@ -257,6 +259,8 @@ def test_make_check_runs_the_tests_of_a_project_with_a_worker_an_extension_and_a
     (held / "migrations/__init__.py").touch()
     (held / "migrations/0001_extension.py").write_text(MIGRATION)
     (held / "tests.py").write_text(TESTS)
+    # As git creates it with umask 077.
+    busy.sh("chmod go= create_app_user.sql")
     said = busy.sh("make check")
     sh("rm -r migrations tests.py", cwd=held)
     assert "Ran 3 tests" in said and "OK" in said
@@ -333,6 +337,45 @@ def test_a_restore_that_fails_leaves_everything_as_it_was(busy):
 
 
 @pytest.mark.xdist_group("busy")
+def test_a_restore_whose_terminal_is_closed_leaves_everything_as_it_was(busy):
+    folder = busy.folder / "held"
+    folder.mkdir()
+    sh(f"cp '{busy.folder}/{busy.sh('make backup').split()[-1]}/database.dump' '{folder}'")
+    os.mkfifo(folder / "media.tar")
+    # While this end is open, tar in the container waits for more.
+    uploads = os.open(folder / "media.tar", os.O_RDWR)
+    busy.sql("create table kept_open as select 1 as one")
+    variables = {**os.environ, **busy.variables}
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(busy.folder)
+        os.execvpe("make", ["make", "restore", "BACKUP=held"], variables)
+    oneoff = f"docker ps -q --filter label=com.docker.compose.project={busy.name} --filter label=com.docker.compose.oneoff=True"
+    until(lambda: sh(oneoff), 30)
+    assert services(busy) & {"frontend", "worker"} == set()
+    os.close(terminal)
+    os.waitpid(process, 0)
+    os.close(uploads)
+    until(lambda: services(busy) == {"backend", "frontend", "proxy", "worker"}, 60)
+    until(lambda: databases(busy) == {"postgres", "appname_db"} and ".new" not in media(busy), 30)
+    until(lambda: answers(f"{busy.url}/admin/login/"), 20)
+    assert busy.sql("select count(*) from kept_open") == "1" and "new.txt" in media(busy)
+
+
+@pytest.mark.xdist_group("busy")
+def test_a_service_that_the_compose_file_no_longer_has_neither_fails_a_restore_nor_outlives_make_up(busy):
+    folder = busy.sh("make backup").split()[-1]
+    override = busy.folder / "docker-compose.override.yaml"
+    override.write_text(f"volumes:{OVERRIDE.partition('volumes:')[2]}")
+    assert "worker" in services(busy)
+    assert f"Restored {folder}" in busy.sh(f"make restore BACKUP={folder}")
+    busy.sh("make up")
+    assert busy.sh("docker compose ps -a --services").split() == ["backend", "frontend", "proxy"]
+    override.write_text(OVERRIDE)
+    busy.sh("make up")
+
+
+@pytest.mark.xdist_group("busy")
 def test_the_proxy_does_not_serve_what_a_restore_has_not_finished(busy):
     busy.sh("docker compose exec -T frontend sh -c 'mkdir -p /media/.new && echo half > /media/.new/half.txt'")
     assert requests.get(f"{busy.url}/media/.new/half.txt", timeout=5).status_code == 404
@@ -346,3 +389,9 @@ def test_make_up_shows_the_log_of_a_service_that_is_unhealthy(busy):
     compose.write_text(text.replace("start_period: 120s", "start_period: 1s").replace("interval: 10s", "interval: 1s"))
     said = busy.sh("make up", ok=False)
     assert "is unhealthy" in said and "Listening at: http" in said.partition("is unhealthy")[2]
+    # A restore into this site is complete, although Django stays unhealthy.
+    busy.sql("create table after_the_backup ()")
+    folder = busy.sh("ls -d backups/20* | tail -n 1")
+    said = busy.sh(f"make restore BACKUP={folder}", ok=False)
+    assert "is unhealthy" in said and "uploads are missing" not in said
+    assert busy.sql("select count(*) from pg_tables where tablename = 'after_the_backup'") == "0"

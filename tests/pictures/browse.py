@@ -31,7 +31,7 @@ def page(tab, url, text):
 
 
 def admin(tab, url):
-    """Log in, change the administrator's first name, log out; return a screenshot of the page after the log-in."""
+    """Log in, change the administrator's first name, log out; return a screenshot of the page after the login."""
     name = os.environ["DJANGO_SUPERUSER"]
     tab.goto(f"{url}/admin/")
     tab.get_by_label("Username").fill(name)

@@ -17,7 +17,7 @@ PANELS = [
     ("Rebuild after an edit", "seconds; lower is better", "flask_rebuild"),
     ("Image size", "MB added to Python's by Django; lower is better", "django_added"),
     ("Flask", "requests a second; higher is better", "flask_requests"),
-    ("Django, its log-in page", "requests a second; higher is better", "django_login_requests"),
+    ("Django, its login page", "requests a second; higher is better", "django_login_requests"),
 ]
 VARIANTS = {
     "tutorial": ("tutorial", "#db6d28"),

@@ -111,7 +111,7 @@ MEASURES = "django_first_start django_down flask_rebuild django_added flask_requ
 # The lines of the front page that compare production with the usual alternative.
 LINES = {
     "Flask": ("flask_requests", "requests/s"),
-    "Django's log-in page": ("django_login_requests", "requests/s"),
+    "Django's login page": ("django_login_requests", "requests/s"),
     "The admin's first page": ("django_admin_requests", "requests/s"),
     "First start of Django": ("django_first_start", "s"),
     "Memory with Django": ("django_memory", "MiB"),

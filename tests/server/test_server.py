@@ -266,15 +266,19 @@ def test_a_backup_is_copied_to_another_computer_and_both_keep_the_newest(compute
     computers.on_server(make_key)
     computers.let_in("copies", computers.on_server("cat ~/.ssh/id_ed25519.pub"))
     assert f"backup.sh 7 {COPIES}:appname" in save
+    # What has another name is no backup, although it would be the newest.
+    for name in ("2000-01-01-backup", "2099-01-01-backup"):
+        computers.on_server(f"mkdir -p backups/{name}")
     for _ in range(3):
         computers.on_server(save.replace(" 7 ", " 2 "))
-    here = sorted(path.name for path in (prod.folder / "backups").iterdir())
-    assert len(here) == 2 and computers.copies() == here
+    first, *here, last = sorted(path.name for path in (prod.folder / "backups").iterdir())
+    assert len(here) == 2 and computers.copies() == [first, *here, last] == ["2000-01-01-backup", *here, "2099-01-01-backup"]
     # A copy is the same folder as here.
     computers.root(f"diff -r {prod.folder}/backups /home/copies/appname")
     before = thrown_away()
     said = computers.on_server(verify)
     assert re.search(rf"^Loaded {COPIES}:appname/{here[1]}: \d+ tables, \d+ rows, 1 uploaded files$", said, re.MULTILINE)
+    computers.root(f"rm -r {prod.folder}/backups/*-backup /home/copies/appname/*-backup")
     until(lambda: thrown_away() <= before, 60)
 
 

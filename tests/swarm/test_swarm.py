@@ -137,7 +137,7 @@ class Cluster:
         return [line.split()[0] for line in said.splitlines() if " Running " in line]
 
     def answers(self, number):
-        """Return whether the log-in page answers on a node."""
+        """Return whether the login page answers on a node."""
         return answers(f"{self.url(number)}/admin/login/")
 
     def url(self, number):
@@ -247,7 +247,7 @@ def test_a_rolling_update_under_load_fails_no_request_and_the_static_files_of_ne
 
 
 def style_sheets(cluster):
-    """Return the style sheets that the log-in page names."""
+    """Return the style sheets that the login page names."""
     page = requests.get(f"{cluster.url(3)}/admin/login/", timeout=5)
     assert page.status_code == 200
     return re.findall(r'href="(/static/[^"]+\.css)"', page.text)

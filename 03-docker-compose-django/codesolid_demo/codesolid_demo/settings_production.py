@@ -1,9 +1,9 @@
 """The settings of production: what differs from settings.py.
 
 These names are set here, so settings.py sets them for development only: SECRET_KEY,
-ALLOWED_HOSTS, STATIC_ROOT, MEDIA_ROOT, MEDIA_URL, SECURE_HSTS_SECONDS,
-SESSION_COOKIE_SECURE, CSRF_COOKIE_SECURE, and "staticfiles" in STORAGES. DATABASES and
-SILENCED_SYSTEM_CHECKS are extended. All other settings, also a LOGGING, are settings.py's.
+SECRET_KEY_FALLBACKS, ALLOWED_HOSTS, STATIC_ROOT, MEDIA_ROOT, MEDIA_URL,
+SECURE_PROXY_SSL_HEADER, SECURE_HSTS_SECONDS, SESSION_COOKIE_SECURE, CSRF_COOKIE_SECURE,
+and "staticfiles" in STORAGES. DATABASES and SILENCED_SYSTEM_CHECKS are extended. All other settings, also a LOGGING, are settings.py's.
 """
 
 import os
@@ -44,6 +44,9 @@ if database["HOST"] == "backend":
                 f"POSTGRES_{key.replace('NAME', 'DB')}={database[key]} is a name that"
                 " PostgreSQL uses itself: choose another one in .env"
             )
+    # PostgreSQL cuts a name after 63 characters. make restore adds "-new" to it
+    if len(database["NAME"]) > 59:
+        raise ConfigError("POSTGRES_DB has more than 59 characters: shorten it in .env")
 
 # Keep connections open, and check each one before a request uses it. A pool does both
 if "pool" not in database["OPTIONS"]:

@@ -5,10 +5,10 @@ from django.test import TestCase
 
 
 class AdminTest(TestCase):
-    """The admin asks for a log-in, and a superuser gets in."""
+    """The admin asks for a login, and a superuser gets in."""
 
     def test_a_stranger_is_asked_to_log_in(self):
-        """A visitor sees only the log-in page."""
+        """A visitor sees only the login page."""
         answer = self.client.get('/admin/')
         self.assertRedirects(answer, '/admin/login/?next=/admin/')
 
