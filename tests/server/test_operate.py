@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from containers import workers
-from pages import answers, log_in
+from pages import log_in
 from projects import ADMIN_CANARY, DJANGO, POSTGRES_CANARY, Production
 from recipes import change, sections, steps, write
 from shell import ROOT, sh, until

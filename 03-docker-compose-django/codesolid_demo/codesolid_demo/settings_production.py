@@ -3,7 +3,8 @@
 These names are set here, so settings.py sets them for development only: SECRET_KEY,
 SECRET_KEY_FALLBACKS, ALLOWED_HOSTS, STATIC_ROOT, MEDIA_ROOT, MEDIA_URL,
 SECURE_PROXY_SSL_HEADER, SECURE_HSTS_SECONDS, SESSION_COOKIE_SECURE, CSRF_COOKIE_SECURE,
-and "staticfiles" in STORAGES. DATABASES and SILENCED_SYSTEM_CHECKS are extended. All other settings, also a LOGGING, are settings.py's.
+and "staticfiles" in STORAGES. DATABASES and SILENCED_SYSTEM_CHECKS are extended. All
+other settings, also a LOGGING, are settings.py's.
 """
 
 import os
