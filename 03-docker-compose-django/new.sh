@@ -47,8 +47,9 @@ esac
 # Copy this folder. In the new repository no file is known yet, so git lists all of them
 git init -q "$new"
 cd "$here"
-exclude=$(git rev-parse --git-path info/exclude 2> /dev/null) && [ -f "$exclude" ] ||
-  exclude=/dev/null
+exclude=$(git rev-parse --path-format=absolute --git-path info/exclude 2> /dev/null) ||
+  true
+[ -f "$exclude" ] || exclude=/dev/null
 git --git-dir="$new/.git" --work-tree="$top" -c core.quotePath=off \
   ls-files --others --exclude-standard --exclude-from="$exclude" . > "$new/.git/files"
 tar -cf "$new/.git/files.tar" -T "$new/.git/files"
