@@ -15,7 +15,7 @@ if [ $# != 0 ] && ! grep -qx POSTGRES_REMOTE_HOST=backend .env; then
 fi
 export COMPOSE_PROJECT_NAME=check-$$ COMPOSE_PROFILES=database
 copy=backups/$COMPOSE_PROJECT_NAME.new
-trap 'rm -rf "$copy"; docker compose down --rmi local --volumes' EXIT
+trap 'rm -rf "$copy"; docker compose --progress quiet down --rmi local --volumes' EXIT
 trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM
 
 if [ $# = 0 ]; then

@@ -20,6 +20,9 @@ services="frontend $others"
 # services again. A second signal must not end this
 finish() {
   set +e
+
+  # Docker Compose would end when it writes to a connection that is lost
+  export COMPOSE_PROGRESS=quiet
   in_frontend 'rm -rf /media/.new'
   docker compose exec -T -e "$quiet" backend sh -c '
     rm -f "$PGDATA/../new.dump"; dropdb --if-exists "$APP_DB-new"'

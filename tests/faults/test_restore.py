@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import stat
 import subprocess
 from collections import Counter
@@ -337,33 +338,41 @@ def test_a_restore_that_fails_leaves_everything_as_it_was(busy):
 
 
 @pytest.mark.xdist_group("busy")
-def test_a_restore_whose_terminal_is_closed_leaves_everything_as_it_was(busy):
-    folder = busy.folder / "held"
+@pytest.mark.parametrize("lost", ["terminal", "connection"])
+def test_a_restore_whose_terminal_or_connection_is_lost_leaves_everything_as_it_was(busy, lost):
+    folder = busy.folder / lost
     folder.mkdir()
     sh(f"cp '{busy.folder}/{busy.sh('make backup').split()[-1]}/database.dump' '{folder}'")
     os.mkfifo(folder / "media.tar")
     # While this end is open, tar in the container waits for more.
     uploads = os.open(folder / "media.tar", os.O_RDWR)
-    busy.sql("create table kept_open as select 1 as one")
-    variables = {**os.environ, **busy.variables}
-    process, terminal = pty.fork()
-    if not process:
-        os.chdir(busy.folder)
-        os.execvpe("make", ["make", "restore", "BACKUP=held"], variables)
+    busy.sql(f"create table before_{lost} as select 1 as one")
+    ours, theirs = pty.openpty() if lost == "terminal" else os.pipe()
+    streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
+    command, variables = ["make", "restore", f"BACKUP={lost}"], {**os.environ, **busy.variables}
     oneoff = f"docker ps -q --filter label=com.docker.compose.project={busy.name} --filter label=com.docker.compose.oneoff=True"
-    until(lambda: sh(oneoff), 30)
-    assert services(busy) & {"frontend", "worker"} == set()
-    os.close(terminal)
-    os.waitpid(process, 0)
-    os.close(uploads)
+    with subprocess.Popen(command, cwd=busy.folder, env=variables, start_new_session=True, **streams) as restore:
+        os.close(theirs)
+        until(lambda: sh(oneoff), 30)
+        assert services(busy) & {"frontend", "worker"} == set()
+        os.close(ours)
+        if lost == "terminal":
+            # What bash does: the signal comes from the kernel, and from bash.
+            for _ in range(2):
+                os.killpg(restore.pid, signal.SIGHUP)
+        else:
+            os.write(uploads, b"not an archive" * 1000)
+        os.close(uploads)
+        restore.wait(60)
     until(lambda: services(busy) == {"backend", "frontend", "proxy", "worker"}, 60)
     until(lambda: databases(busy) == {"postgres", "appname_db"} and ".new" not in media(busy), 30)
     until(lambda: answers(f"{busy.url}/admin/login/"), 20)
-    assert busy.sql("select count(*) from kept_open") == "1" and "new.txt" in media(busy)
+    assert busy.sql(f"select count(*) from before_{lost}") == "1" and "new.txt" in media(busy)
 
 
 @pytest.mark.xdist_group("busy")
 def test_a_service_that_the_compose_file_no_longer_has_neither_fails_a_restore_nor_outlives_make_up(busy):
+    busy.sh("docker compose exec -T frontend rm -f /media/large")
     folder = busy.sh("make backup").split()[-1]
     override = busy.folder / "docker-compose.override.yaml"
     override.write_text(f"volumes:{OVERRIDE.partition('volumes:')[2]}")
@@ -384,6 +393,7 @@ def test_the_proxy_does_not_serve_what_a_restore_has_not_finished(busy):
 
 @pytest.mark.xdist_group("busy")
 def test_make_up_shows_the_log_of_a_service_that_is_unhealthy(busy):
+    folder = busy.sh("make backup").split()[-1]
     compose = busy.folder / "docker-compose.yaml"
     text = compose.read_text().replace("test: python health.py", "test: exit 1")
     compose.write_text(text.replace("start_period: 120s", "start_period: 1s").replace("interval: 10s", "interval: 1s"))
@@ -391,7 +401,6 @@ def test_make_up_shows_the_log_of_a_service_that_is_unhealthy(busy):
     assert "is unhealthy" in said and "Listening at: http" in said.partition("is unhealthy")[2]
     # A restore into this site is complete, although Django stays unhealthy.
     busy.sql("create table after_the_backup ()")
-    folder = busy.sh("ls -d backups/20* | tail -n 1")
     said = busy.sh(f"make restore BACKUP={folder}", ok=False)
     assert "is unhealthy" in said and "uploads are missing" not in said
     assert busy.sql("select count(*) from pg_tables where tablename = 'after_the_backup'") == "0"

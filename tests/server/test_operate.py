@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from containers import workers
-from pages import log_in
+from pages import answers, log_in
 from projects import ADMIN_CANARY, DJANGO, POSTGRES_CANARY, Production
 from recipes import change, sections, steps, write
 from shell import ROOT, sh, until
@@ -163,10 +163,10 @@ def test_a_proxy_in_front_that_terminates_tls_is_trusted_after_the_steps(prod):
     assert send_form().status_code == 403
     prod.set(SITE_ADDRESS="localhost")
     prod.sh("make up")
-    until(lambda: ask().status_code == 308, 20)
+    assert ask().status_code == 308
     # The requests of this test come from an address of Docker's network.
     follow(prod, "Another proxy in front", **{"192.0.2.7": "private_ranges"})
-    until(lambda: ask().status_code == 200, 20)
+    until(lambda: answers(page), 20)
     # The form comes again, because it has no name and no password. Its cookie is for HTTPS only.
     answer = send_form()
     assert answer.status_code == 200 and "Secure" in answer.headers["Set-Cookie"]
