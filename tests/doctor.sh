@@ -120,7 +120,10 @@ check_port() {
   name=${holder%% *} folder=${holder#* * }
   case "$holder" in "flask"*" flask-example"*) own=yes;; *) own=$([ "$(cd "${folder:-/}/.." && pwd -P)" = "$(pwd -P)" ] && echo yes);; esac
   if [ -n "$name" ] && [ "$own" = yes ]; then
-    line ok "port $2" "used by this project's own container $name"; return
+    line ok "port $2" "used by the examples' container $name"; return
+  elif [ "${folder##*/}" = 03-docker-compose-django ]; then
+    line "$1" "port $2" "taken by $name, the container of another clone" \
+      "make up SUFFIX=2 FLASK_PORT=9081 ALPINE_PORT=9082 DJANGO_PORT=9083 DB_PORT=9084"; return
   elif [ -n "$name" ]; then line "$1" "port $2" "taken by the container $name" "docker stop $name" "or $3"; return; fi
   curl -qs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$2/"
   case $? in

@@ -99,6 +99,17 @@ def test_doctor_names_a_port_that_is_in_use(clone):
     assert re.search(rf"{port}.*taken", printed)
 
 
+def test_doctor_says_what_to_type_if_another_clone_has_a_port(clone, name):
+    label = "--label com.docker.compose.project.working_dir=/elsewhere/03-docker-compose-django"
+    sh(f"docker run -d --name {name} {label} -p 127.0.0.1:{clone.ports[2]}:80 python:3.14-slim-trixie sleep 600")
+    printed = clone.make("doctor", ok=False)
+    assert f"taken by {name}, the container of another clone" in printed
+    (row,) = re.findall(
+        r'^\| `The container name "/flask".*`(make up SUFFIX=2 .*?)`', (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert row in printed
+
+
 def test_doctor_names_missing_and_empty_keys(clone):
     clone.make("secrets")
     text = secrets(clone).read_text()
