@@ -59,7 +59,7 @@ rm .git/files .git/files.tar new.sh
 cp "$top/.editorconfig" "$top/.gitattributes" "$top/LICENSE" "$top/secrets.example" .
 
 # The README of the copy, with some sections of this folder's
-perl -ne '$on = /Daily work|A new major version|Error messages/ if /^## /;
+perl -ne '$on = /Daily work|Two clones|A new major version|Error messages/ if /^## /;
   print if $on;' README.md >> new/README.md
 mv new/README.md new/.gitignore new/.ruff.toml new/.github .
 rm -r new

@@ -148,6 +148,27 @@ def test_make_new_makes_a_project_with_its_own_names_and_nothing_outside_of_it(m
     assert START_PAGE in requests.get(mine.url, timeout=5).text
 
 
+@pytest.mark.slow
+def test_two_clones_run_at_once_with_the_settings_of_the_readme(mine, tmp_path):
+    # Both folders have the same name, so without a name of its own, Compose would take the second for the first.
+    second = tmp_path / mine.name
+    mine.sh(f"git clone -q . '{second}'")
+    settings = re.search(r"^## Two clones.*?^```\n(.*?)^```$", (second / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
+    port, database = free_port(), free_port()
+    words = {"=second": f"={mine.name}-second", "8091": str(port), "5434": str(database)}
+    for word, own in words.items():
+        assert word in settings
+        settings = settings.replace(word, own)
+    (second / ".env").write_text(settings)
+    before = mine.sh("docker compose ps -q")
+    try:
+        sh("sh make-secrets.sh && make up", cwd=second)
+        assert START_PAGE in requests.get(f"http://127.0.0.1:{port}", timeout=5).text
+        assert mine.sh("docker compose ps -q") == before and START_PAGE in requests.get(mine.url, timeout=5).text
+    finally:
+        sh("make clean", cwd=second)
+
+
 def test_user_model_md_after_the_first_start_needs_make_clean_and_keeps_the_password(mine):
     mine.follow("user-model.md")
     mine.sh("make up", ok=False)
