@@ -49,13 +49,13 @@ def answers(path=SOCKET):
 def launch():
     """Start the engine and wait until it answers."""
     pool = network.address_pool()
-    firewall = network.remember_firewall()
+    network.remember_firewall()
     network.make_bridge(pool)
     pools = [{"base": str(pool), "size": 24}]
     try:
         serve(RUN, CACHE / "data", {"bridge": network.BRIDGE, "default-address-pools": pools, "cgroup-parent": f"/{CGROUP}"})
     finally:
-        network.give_back(firewall)
+        network.give_back()
 
 
 def serve(folder, data, own, first="true", namespaces=()):

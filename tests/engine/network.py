@@ -18,6 +18,8 @@ TABLES = [(program, table) for program in ("iptables", "ip6tables") for table in
 BEFORE = Path("/run/docker-examples-before.json")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 POOL = CACHE / "pool"
+# The rules of other engines while this one starts. If the start is killed, the stop or the next start gives them back.
+OTHERS = RUN / "firewall.json"
 
 
 def kept_pool():
@@ -75,7 +77,7 @@ def make_nodes_bridge(pool):
 
 
 def remember_firewall():
-    """Return all tables of the firewall. If no engine has changed it yet, save what Docker never restores."""
+    """Save the rules of other engines. If no engine has changed the firewall yet, save what Docker never restores."""
     firewall = {table: rules(*table) for table in TABLES}
     if not firewall["iptables", "filter"]:
         die("the firewall of this machine cannot be changed (is it an unprivileged container?): install Docker instead")
@@ -85,22 +87,27 @@ def remember_firewall():
             for program in ("iptables", "ip6tables")
         }
         write(BEFORE, json.dumps({"policies": policies, "ip_forward": FORWARDING.read_text()}))
-    return firewall
+    OTHERS.parent.mkdir(parents=True, exist_ok=True)
+    write(OTHERS, json.dumps([[*table, before] for table, before in firewall.items()]))
 
 
-def give_back(firewall):
+def give_back():
     """Restore the rules of other engines, because an engine that starts empties Docker's chains."""
-    for table, before in firewall.items():
-        now = rules(*table)
+    if not OTHERS.exists():
+        return
+    for program, table, before in json.loads(OTHERS.read_text()):
+        now = rules(program, table)
         lost = [rule for rule in before if rule.startswith("-A DOCKER") and rule not in now]
         for rule in reversed(lost):
-            iptables(*table, "-I", *shlex.split(rule)[1:])
+            iptables(program, table, "-I", *shlex.split(rule)[1:])
+    OTHERS.unlink()
 
 
 def sweep_network():
     """Remove this engine's bridges and firewall rules. The last engine on the machine also removes Docker's chains."""
     if not PROGRAMS.exists():
         return  # without its programs it created no network
+    give_back()
     settings = RUN / "daemon.json"  # not POOL, because the cache may have been emptied while the engine ran
     pools = json.loads(settings.read_text())["default-address-pools"] if settings.exists() else [{"base": "0.0.0.0/32"}]
     pool = ipaddress.ip_network(pools[0]["base"])

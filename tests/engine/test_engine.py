@@ -11,7 +11,7 @@ import pytest
 from containers import exit_code
 from private_engine import ALPINE, CADDY, ENGINE, POSTGRES, SLIM, bare, kill_engine, private, traces
 from projects import copy
-from shell import ROOT, free_port, sh
+from shell import ROOT, free_port, sh, until
 
 from engine import packages, stand_ins
 
@@ -197,13 +197,27 @@ def test_two_starts_give_one_engine_which_starts_again_after_a_kill_and_clean_le
         assert sh(f"docker run --rm {SLIM} echo fine") == "fine"
         assert sh(f"docker exec {name} echo fine") == "fine"  # runc keeps the state of a running container in /run, too
         assert rules_of_another and rules_of_another <= traces()
-        subprocess.run([*ENGINE, "stop"], env=environment, check=True)
+        give_back_after_a_killed_start(start, environment, run, rules_of_another)
         assert [line for line in traces() if any(mark in line for mark in marks)] == []
         assert (tmp_path / "a cache/docker-examples/data").is_dir()
     finally:
         subprocess.run([*ENGINE, "clean"], env=environment, check=True)
     assert [line for line in traces() if any(mark in line for mark in marks)] == []
     assert not list((tmp_path / "a cache").iterdir())
+
+
+def give_back_after_a_killed_start(start, environment, run, rules_of_another):
+    """Kill a start while the engine empties Docker's chains. The stop gives back the rules of the engine that runs the tests."""
+    subprocess.run([*ENGINE, "stop"], env=environment, check=True)
+    with subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        until((run / "docker.pid").exists, 60, pause=0.001)
+        killed.kill()
+    docker = f"DOCKER_HOST=unix://{run}/docker.sock {run}/bin/docker"
+    until(lambda: "Server:" in sh(f"{docker} version", env=environment, ok=None), 60)
+    assert not rules_of_another <= traces()
+    subprocess.run([*ENGINE, "stop"], env=environment, check=True)
+    assert rules_of_another <= traces() and Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
+    assert sh(f"docker run --rm {SLIM} echo fine") == "fine"
 
 
 @private
