@@ -161,7 +161,7 @@ def test_a_proxy_in_front_that_terminates_tls_is_trusted_after_the_steps(prod):
     page = f"{prod.url}/admin/login/"
     # Without HTTPS, a form doesn't fit the address that the browser shows. With it, Caddy redirects this proxy, too.
     assert send_form().status_code == 403
-    prod.set(SITE_ADDRESS="localhost")
+    prod.set(SITE_ADDRESS="localhost", HTTP_PORT=f"127.0.0.1:{prod.port}", HTTPS_PORT=f"127.0.0.1:{prod.https_port}")
     prod.sh("make up")
     assert ask().status_code == 308
     # The requests of this test come from an address of Docker's network.
@@ -170,7 +170,7 @@ def test_a_proxy_in_front_that_terminates_tls_is_trusted_after_the_steps(prod):
     # The form comes again, because it has no name and no password. Its cookie is for HTTPS only.
     answer = send_form()
     assert answer.status_code == 200 and "Secure" in answer.headers["Set-Cookie"]
-    prod.set(SITE_ADDRESS="http://")
+    prod.set(SITE_ADDRESS="http://", HTTP_PORT=prod.port, HTTPS_PORT=prod.https_port)
     prod.sh("make up")
 
 
