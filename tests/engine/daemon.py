@@ -55,7 +55,7 @@ def launch():
     try:
         serve(RUN, CACHE / "data", {"bridge": network.BRIDGE, "default-address-pools": pools, "cgroup-parent": f"/{CGROUP}"})
     finally:
-        network.give_back()
+        network.give_back_saved()
 
 
 def serve(folder, data, own, first="true", namespaces=()):

@@ -91,23 +91,27 @@ def remember_firewall():
     write(OTHERS, json.dumps([[*table, before] for table, before in firewall.items()]))
 
 
-def give_back():
+def give_back(firewall):
     """Restore the rules of other engines, because an engine that starts empties Docker's chains."""
-    if not OTHERS.exists():
-        return
-    for program, table, before in json.loads(OTHERS.read_text()):
-        now = rules(program, table)
+    for table, before in firewall.items():
+        now = rules(*table)
         lost = [rule for rule in before if rule.startswith("-A DOCKER") and rule not in now]
         for rule in reversed(lost):
-            iptables(program, table, "-I", *shlex.split(rule)[1:])
-    OTHERS.unlink()
+            iptables(*table, "-I", *shlex.split(rule)[1:])
+
+
+def give_back_saved():
+    """Restore the rules that the last `remember_firewall` saved, unless this was done."""
+    if OTHERS.exists():
+        give_back({(program, table): before for program, table, before in json.loads(OTHERS.read_text())})
+        OTHERS.unlink()
 
 
 def sweep_network():
     """Remove this engine's bridges and firewall rules. The last engine on the machine also removes Docker's chains."""
     if not PROGRAMS.exists():
         return  # without its programs it created no network
-    give_back()
+    give_back_saved()
     settings = RUN / "daemon.json"  # not POOL, because the cache may have been emptied while the engine ran
     pools = json.loads(settings.read_text())["default-address-pools"] if settings.exists() else [{"base": "0.0.0.0/32"}]
     pool = ipaddress.ip_network(pools[0]["base"])
