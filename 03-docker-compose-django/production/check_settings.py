@@ -26,6 +26,7 @@ def addresses():
             )
         scheme, host = match[1] or match[3] or "https", match[2] or "localhost"
         port = get_config("HTTP_PORT" if scheme == "http" else "HTTPS_PORT")
+        port = port.rpartition(":")[2]
         shown = "" if (scheme, port) in (("http", "80"), ("https", "443")) else f":{port}"
         found.append(f"{scheme}://{host}{shown}")
     return found

@@ -162,7 +162,7 @@ def test_a_proxy_in_front_that_terminates_tls_is_trusted_after_the_steps(prod):
     # Without HTTPS, a form doesn't fit the address that the browser shows. With it, Caddy redirects this proxy, too.
     assert send_form().status_code == 403
     prod.set(SITE_ADDRESS="localhost", HTTP_PORT=f"127.0.0.1:{prod.port}", HTTPS_PORT=f"127.0.0.1:{prod.https_port}")
-    prod.sh("make up")
+    assert prod.sh("make up").endswith(f"Open https://localhost:{prod.https_port}")
     assert ask().status_code == 308
     # The requests of this test come from an address of Docker's network.
     follow(prod, "Another proxy in front", **{"192.0.2.7": "private_ranges"})
