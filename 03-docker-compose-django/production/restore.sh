@@ -23,10 +23,12 @@ finish() {
 
   # Docker Compose would end when it writes to a connection that is lost
   export COMPOSE_PROGRESS=quiet
-  in_frontend 'rm -rf /media/.new'
   docker compose exec -T -e "$quiet" backend sh -c '
     rm -f "$PGDATA/../new.dump"; dropdb --if-exists "$APP_DB-new"'
   echo "$services" | xargs docker compose start
+
+  # Last, because a container whose connection is lost can still be about to create it
+  docker compose exec -T frontend rm -rf /media/.new
   [ -z "$renamed" ] || echo "error: uploads are missing: run make restore again" >&2
 }
 renamed=
