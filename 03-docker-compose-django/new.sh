@@ -16,7 +16,8 @@ case $NAME in
   [!a-z]*) refuse "the name '$NAME' must begin with a letter from a to z" ;;
   *[!a-z0-9_]*) refuse "the name '$NAME' may contain only a-z, 0-9 and _" ;;
   *_ | *__*) refuse "the name '$NAME' may not end in _ or contain __" ;;
-  postgres | public | none | template[01] | pg_*) refuse "PostgreSQL uses the name '$NAME' itself" ;;
+  postgres | public | none | template[01] | pg_*)
+    refuse "PostgreSQL uses the name '$NAME' itself" ;;
   backend | frontend | proxy | worker)
     refuse "the name '$NAME' is that of a service in the Compose files" ;;
   static | media | templates | locale)

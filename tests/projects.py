@@ -64,13 +64,13 @@ class ComposeProject:
         """Run a shell command in the project's folder, with its names and ports as environment variables."""
         return sh(command, cwd=self.folder, env={**os.environ, **self.variables}, **options)
 
-    def begin(self, command):
+    def begin(self, command, **streams):
         """Start a command like `sh`, but don't wait for it. Return the Popen; `stdout` has the whole output.
 
-        It has a process group of its own, which os.killpg stops as Ctrl-C does.
+        It has a process group of its own, which os.killpg stops as Ctrl-C does. `streams` replaces Popen's streams.
         """
         environment, pipes = {**os.environ, **self.variables}, {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        options = {"stdin": subprocess.DEVNULL, "text": True, "start_new_session": True, **pipes}
+        options = {"stdin": subprocess.DEVNULL, "text": True, "start_new_session": True, **pipes, **streams}
         return subprocess.Popen(command.split(), cwd=self.folder, env=environment, **options)
 
     def container(self, service):

@@ -8,6 +8,8 @@ cd "$(dirname "$0")"
 
 # The user in the container of backend must be able to read it
 chmod a+r create_app_user.sql
+
+# Django would start on the other database, and migrate it
 if [ $# != 0 ] && ! grep -qx POSTGRES_REMOTE_HOST=backend .env; then
   echo "error: POSTGRES_REMOTE_HOST in .env is not backend: a backup can be loaded only" \
     "into this project's own database" >&2

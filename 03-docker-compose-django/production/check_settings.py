@@ -25,8 +25,10 @@ def addresses():
                 " www.example.org, or http:// for plain HTTP. The ports are in .env"
             )
         scheme, host = match[1] or match[3] or "https", match[2] or "localhost"
-        port = get_config("HTTP_PORT" if scheme == "http" else "HTTPS_PORT")
-        port = port.rpartition(":")[2]
+        key = "HTTP_PORT" if scheme == "http" else "HTTPS_PORT"
+
+        # An address can be before the port: 127.0.0.1:8080
+        port = get_config(key).rpartition(":")[2]
         shown = "" if (scheme, port) in (("http", "80"), ("https", "443")) else f":{port}"
         found.append(f"{scheme}://{host}{shown}")
     return found

@@ -13,7 +13,8 @@ in_frontend() {
 quiet='PGOPTIONS=-c client_min_messages=warning'
 
 # Stop all that use the database. The proxy keeps running, so visitors wait
-others=$(docker compose ps --services --orphans=false | sed '/^proxy$/d; /^frontend$/d; /^backend$/d')
+others=$(docker compose ps --services --orphans=false |
+  sed '/^proxy$/d; /^frontend$/d; /^backend$/d')
 services="frontend $others"
 
 # After an error, Ctrl-C or a lost connection, remove what was loaded, and start the

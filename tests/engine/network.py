@@ -87,7 +87,7 @@ def remember_firewall():
             for program in ("iptables", "ip6tables")
         }
         write(BEFORE, json.dumps({"policies": policies, "ip_forward": FORWARDING.read_text()}))
-    OTHERS.parent.mkdir(parents=True, exist_ok=True)
+    RUN.mkdir(exist_ok=True)
     write(OTHERS, json.dumps([[*table, before] for table, before in firewall.items()]))
 
 

@@ -348,10 +348,8 @@ def test_a_restore_whose_terminal_or_connection_is_lost_leaves_everything_as_it_
     uploads = os.open(folder / "media.tar", os.O_RDWR)
     busy.sql(f"create table before_{lost} as select 1 as one")
     ours, theirs = pty.openpty() if lost == "terminal" else os.pipe()
-    streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
-    command, variables = ["make", "restore", f"BACKUP={lost}"], {**os.environ, **busy.variables}
     oneoff = f"docker ps -q --filter label=com.docker.compose.project={busy.name} --filter label=com.docker.compose.oneoff=True"
-    with subprocess.Popen(command, cwd=busy.folder, env=variables, start_new_session=True, **streams) as restore:
+    with busy.begin(f"make restore BACKUP={lost}", stdout=theirs, stderr=theirs) as restore:
         os.close(theirs)
         until(lambda: sh(oneoff), 30)
         assert services(busy) & {"frontend", "worker"} == set()
