@@ -69,7 +69,7 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
 
 def test_postgresql_refuses_data_of_another_version_and_the_steps_of_the_readme_move_them_to_a_new_folder(project):
     section = steps(ROOT / DJANGO / "README.md", "A new major version of PostgreSQL", skipped=True)
-    save, clean, new, load = (text for _, text, _ in section)
+    save, aside, new, load = (text for _, text, _ in section)
     project.sh("docker compose up -d --wait backend")
     project.sql("create table kept as select 42 as answer")
     project.sh(save)
@@ -78,7 +78,7 @@ def test_postgresql_refuses_data_of_another_version_and_the_steps_of_the_readme_
     project.sh("docker compose up -d --wait backend", ok=False)
     said = project.sh("docker compose logs backend")
     assert "database files are incompatible with server" in said and "initialized by PostgreSQL version 17" in said
-    project.sh(clean)
+    project.sh(aside)
     compose = project.folder / "docker-compose.yaml"
     before = compose.read_text()
     change(compose, new)

@@ -15,7 +15,7 @@ import requests
 from containers import workers
 from pages import answers, log_in
 from projects import ADMIN_CANARY, DJANGO, POSTGRES_CANARY, Production
-from recipes import change, sections, steps, write
+from recipes import change, commands, sections, steps, write
 from shell import ROOT, sh, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -110,6 +110,17 @@ def test_the_database_gets_a_new_password_and_django_too(prod):
     for password, ok in ((new, True), (POSTGRES_CANARY, False)):
         inside = "psql -h \"$HOSTNAME\" -U appname -c 'select 1' appname_db"
         prod.sh(f"docker compose exec -T -e PGPASSWORD={password} backend sh -c {json.dumps(inside)}".replace("$", r"\$"), ok=ok)
+    assert requests.get(f"{prod.url}/admin/login/", timeout=5).status_code == 200
+
+
+def test_a_lost_password_of_the_database_is_replaced(prod):
+    _, give, start, read = commands(PAGE, "The database's password")
+    prod.secret("POSTGRES_PASSWORD").unlink()
+    prod.sh("make secrets")
+    prod.sh(start, ok=False)
+    assert "password authentication failed for user" in prod.sh("docker compose logs --tail 20 frontend")
+    for command in (read, give, start):
+        prod.sh(command)
     assert requests.get(f"{prod.url}/admin/login/", timeout=5).status_code == 200
 
 

@@ -128,12 +128,12 @@ class Cluster:
 
     def inspect(self, form):
         """Return a value of the service; `form` is a Go template."""
-        return self.sh(f"docker service inspect -f '{form}' django_frontend")
+        return self.sh(f"docker service inspect -f '{form}' appname_frontend")
 
     def replicas(self, number=1):
         """Return the node of each running replica, as node `number` reports it."""
         form = "{{.Node}} {{.CurrentState}}"
-        said = self.sh(f"docker service ps -f desired-state=running --format '{form}' django_frontend", number, ok=None)
+        said = self.sh(f"docker service ps -f desired-state=running --format '{form}' appname_frontend", number, ok=None)
         return [line.split()[0] for line in said.splitlines() if " Running " in line]
 
     def answers(self, number):
@@ -170,12 +170,12 @@ class Cluster:
 
     def scale(self, number):
         """Run `docker service scale`, then return the seconds until `number` replicas run."""
-        self.sh(f"docker service scale django_frontend={number}")
+        self.sh(f"docker service scale appname_frontend={number}")
         return until(lambda: len(self.replicas()) == number, 120)
 
     def remove(self):
         """Remove the stack, the database and the images. The nodes run until `make engine-down`."""
-        self.sh("docker stack rm django", ok=None)
+        self.sh("docker stack rm appname", ok=None)
         images = " ".join(f"{self.image}:{tag}" for tag in TAGS)
         sh(f"docker rm -f -v {self.database} {self.registry}; docker image rm {images} {self.registry} swarm-proxy", ok=None)
         shutil.rmtree(self.trust, ignore_errors=True)
@@ -194,7 +194,7 @@ def cluster(tmp_path_factory):
 
 def test_four_replicas_answer_on_every_node(cluster):
     cluster.scale(4)
-    shown = cluster.sh("docker stack ps django")
+    shown = cluster.sh("docker stack ps appname")
     # Each of the three nodes also runs a proxy.
     assert len(re.findall(r"Running +Running ", shown)) == 4 + 3
     assert len(set(cluster.replicas())) == 3
@@ -296,7 +296,7 @@ def test_rotating_the_database_password_with_a_second_user_fails_no_request(clus
 
 
 def test_inspect_shows_no_secret_of_the_service_or_of_a_container(cluster):
-    shown = cluster.sh("docker service inspect django_frontend; docker secret inspect $(docker secret ls -q)")
+    shown = cluster.sh("docker service inspect appname_frontend; docker secret inspect $(docker secret ls -q)")
     for number in NODES:
         shown += cluster.sh("docker ps -q | xargs -r docker container inspect", number)
     # Check that the search finds other settings.
@@ -335,8 +335,8 @@ def test_a_killed_node_loses_no_write_and_its_replicas_move_to_other_nodes(clust
 
 def test_after_nodes_were_killed_updates_work_and_stack_rm_leaves_nothing(cluster):
     cluster.up(f"{cluster.image}:1")
-    cluster.sh("docker stack rm django", timeout=90)
-    label = "--filter label=com.docker.stack.namespace=django"
+    cluster.sh("docker stack rm appname", timeout=90)
+    label = "--filter label=com.docker.stack.namespace=appname"
     for number in NODES:
         until(lambda number=number: cluster.sh(f"docker ps -q {label}; docker network ls -q {label}", number) == "", 60)
     assert cluster.sh(f"docker service ls -q {label}; docker secret ls -q {label}") == ""

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Deploys an image to a Docker Swarm, or updates it without a pause: sh deploy.sh IMAGE
-# Set STACK to name the stack (django) and PORT to choose the port of each node (80).
+# Set STACK to name the stack (appname) and PORT to choose the port of each node (80).
 # Options after IMAGE go to `docker stack deploy`.
 set -e
 cd "$(dirname "$0")"
-export IMAGE="$1" STACK="${STACK:-django}"
+export IMAGE="$1" STACK="${STACK:-appname}"
 if [ -z "$IMAGE" ]; then
   echo "error: name an image that each node can pull: sh deploy.sh IMAGE" >&2
   exit 1
