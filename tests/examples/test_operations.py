@@ -69,7 +69,7 @@ def test_make_watch_shows_edits_and_renamed_files_without_a_build_and_a_syntax_e
 
 def test_postgresql_refuses_data_of_another_version_and_the_steps_of_the_readme_move_them_to_a_new_folder(project):
     section = steps(ROOT / DJANGO / "README.md", "A new major version of PostgreSQL", skipped=True)
-    save, aside, new, load = (text for _, text, _ in section)
+    save, aside, new, load, back = (text for _, text, _ in section)
     project.sh("docker compose up -d --wait backend")
     project.sql("create table kept as select 42 as answer")
     project.sh(save)
@@ -86,3 +86,8 @@ def test_postgresql_refuses_data_of_another_version_and_the_steps_of_the_readme_
     compose.write_text(before)
     project.sh(load)
     assert project.sql("select answer from kept") == "42"
+    project.sql("create table newer as select 1 as one")
+    project.sh(back)
+    project.sh("docker compose run --rm backend sh -c 'echo 18 > $PGDATA/PG_VERSION'")
+    project.sh("docker compose up -d --wait backend")
+    assert project.sql("select string_agg(tablename, ' ') from pg_tables where tablename ~ 'kept|newer'") == "kept"

@@ -114,7 +114,7 @@ def test_the_database_gets_a_new_password_and_django_too(prod):
 
 
 def test_a_lost_password_of_the_database_is_replaced(prod):
-    _, give, start, read = commands(PAGE, "The database's password")
+    _, read, give, start = commands(PAGE, "The database's password")
     prod.secret("POSTGRES_PASSWORD").unlink()
     prod.sh("make secrets")
     prod.sh(start, ok=False)

@@ -260,7 +260,7 @@ def thrown_away():
 
 
 def test_a_backup_is_copied_to_another_computer_and_both_keep_the_newest(computers):
-    prod, (make_key, save, verify) = computers.prod, blocks("operate.md", HEADING)
+    prod, (make_key, save, verify) = computers.prod, blocks("operate.md", HEADING)[:3]
     prod.sql("create table kept as select 42 as answer; alter table kept owner to appname")
     prod.sh("docker compose exec -T frontend sh -c 'echo picture > /media/kept.txt'")
     computers.on_server(make_key)
@@ -324,9 +324,17 @@ def test_a_copy_that_cannot_be_loaded_is_an_error_and_production_goes_on(compute
 
 
 def test_a_new_server_gets_the_data_from_the_copy(computers):
-    prod, (up, fetch, get_certificate) = computers.prod, blocks("operate.md", "A new server from a copy")
+    prod, (send, up, fetch, get_certificate) = computers.prod, blocks("operate.md", "A new server from a copy")
+    keep = blocks("operate.md", HEADING)[-1]
+    computers.type(keep)
     prod.sh("echo yes | make clean", stdin=None)
     shutil.rmtree(prod.folder / "backups")
+    files = [prod.folder / ".env", *sorted((prod.folder / "secrets").iterdir())]
+    before = [(file.read_text(), file.stat().st_mode) for file in files]
+    files[0].unlink()
+    shutil.rmtree(prod.folder / "secrets")
+    computers.type(send.replace("192.0.2.8", "www.example.org"))
+    assert [(file.read_text(), file.stat().st_mode) for file in files] == before and len(files) > 3
     # The page says that it works without the old secrets, too.
     shutil.rmtree(prod.folder / "secrets")
     computers.on_server(up)
