@@ -90,7 +90,7 @@ LOAD = "-t 2 -c 16 -d 3s --timeout 10s"  # wrk: two threads, sixteen connections
 KINDS = (*OTHERS, "dev", "prod")
 TURNS = 3  # how often a round measures the requests per second of a page
 CLIENTS, PAUSE = 4, 0.05  # how many visitors an update has, and the shortest time from one request of a visitor to the next
-EDITS = 4  # how often a round saves a file in development
+EDITS = 4  # how often a round saves a file
 QUIET = {"shell": True, "capture_output": True, "text": True}
 MIB = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}  # the units of `docker stats`
 # Runs in a Django container: logs in a superuser and prints the session key. It also checks that the key works, because wrk
@@ -478,7 +478,7 @@ def flask_stops_and_rebuilds(folder):
         with flask(f"bench-{name}-{kind}"):
             for what, value in stop("bench-stop").items():
                 yield f"{name}_{what}", kind, value
-    for kind in (*OTHERS, "dev"):
+    for kind in (*OTHERS, "dev") * EDITS:
         yield "flask_rebuild", kind, rebuild(kind, folder)
 
 
