@@ -101,3 +101,11 @@ def kill(pid):
     assert pid > 0, "it does not run"
     os.kill(pid, signal.SIGKILL)
     until(lambda: not os.path.exists(f"/proc/{pid}"), limit=10, pause=0.001)
+
+
+def close_files(folder):
+    """Let only the owner read a folder's files, as git creates them with umask 077.
+
+    The locks, which root reads in the build, keep their mode. Otherwise the build would run pip again.
+    """
+    sh("chmod -R go= . && find . -name 'requirements*.txt' -exec chmod go=r {} +", cwd=folder)

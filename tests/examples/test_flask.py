@@ -12,7 +12,7 @@ from containers import exit_code
 from pages import PAGE, answers, page, wait_for
 from projects import FLASK, copy
 from recipes import steps, write
-from shell import ROOT, at_a_terminal, sh, until
+from shell import ROOT, at_a_terminal, close_files, sh, until
 
 both = pytest.mark.parametrize("folder", FLASK)
 # The two folders differ in a few lines, which test_alpine.py checks. So what Alpine cannot change is tested in one folder.
@@ -123,8 +123,7 @@ def test_templates_static_files_and_modules_work_in_the_image_even_with_umask_07
     (mine / "helper.py").write_text("WORD = 'a word of another module'\n")
     source = (mine / "flaskapp.py").read_text().replace("import Flask", "import Flask, render_template\nimport helper")
     (mine / "flaskapp.py").write_text(re.sub("return .*", "return render_template('index.html', word=helper.WORD)", source))
-    # With umask 077, git creates files that only their owner can read.
-    sh("chmod -R go= .", cwd=mine)
+    close_files(mine)
     sh(f"make {target} CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
     assert "a word of another module" in wait_for(f"http://127.0.0.1:{port}", 20).text
     assert "teal" in requests.get(f"http://127.0.0.1:{port}/static/style.css", timeout=5).text
@@ -133,8 +132,8 @@ def test_templates_static_files_and_modules_work_in_the_image_even_with_umask_07
 @once
 def test_make_watch_serves_the_file_that_you_edit_also_after_a_syntax_error_until_ctrl_c(folder, name, port, tmp_path):
     mine, url = copy(folder, tmp_path / "mine"), f"http://127.0.0.1:{port}"
-    # With umask 077, only the owner can read the files. make gets your user ID from `id`.
-    sh("chmod -R go= .", cwd=mine)
+    # make gets your user ID from `id`.
+    close_files(mine)
     if os.geteuid() == 0:
         (tmp_path / "id").write_text("#!/bin/sh\necho 1234\n")
         sh(f"chmod 755 '{tmp_path}/id' && chown -R 1234 '{mine}'")
