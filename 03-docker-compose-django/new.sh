@@ -100,6 +100,10 @@ perl -pi -e 's{(?<!\.)\.\./secrets}{secrets}g; s{("\$0"\))/\.\.}{$1}' \
 perl -0777 -pi -e 's{^#[^\n]*\nnew:.*\n(?:\t.*\n)+}{}m; s{^(\.PHONY:.*) new\b}{$1}m;
   s{\n#[^\n]*\n-include [^\n]*engine\.mk\n}{}' Makefile production/Makefile
 
+# Each project has a key of its own in development, as `django-admin startproject` makes it
+key=$(tr -dc a-z0-9 < /dev/urandom | head -c 50)
+perl -pi -e "s/django-insecure-[^']*/django-insecure-$key/" "src/$NAME/settings.py"
+
 cat >> "src/$NAME/settings.py" << END
 
 # A browser sends the cookies of localhost to all ports. With these names, a login here

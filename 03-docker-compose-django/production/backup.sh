@@ -31,8 +31,8 @@ docker compose exec -T backend sh -c '
   pg_dump --format=custom "$APP_DB"' > "$folder.new/database.dump"
 
 # .new is what an interrupted restore leaves. If a file changes while tar reads it, tar
-# prints a warning, and its exit code is 1
-docker compose exec -T frontend sh -c '
+# prints a warning, and its exit code is 1. `run` also works if Django doesn't start
+docker compose --progress quiet run --rm -T --no-deps frontend sh -c '
   tar -C /media --exclude ./.new -c . || [ $? -eq 1 ]' > "$folder.new/media.tar"
 
 # A power cut must not leave empty files under the final name

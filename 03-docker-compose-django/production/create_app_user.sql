@@ -1,5 +1,5 @@
 -- Creates the application's user and its database. The image runs this once, when the data
--- folder is empty. The user owns its database, and has no rights outside it.
+-- folder is empty. The user owns its database, and is no superuser.
 \getenv user APP_USER
 \getenv database APP_DB
 \set password `head -n 1 /run/secrets/POSTGRES_PASSWORD | tr -d '\r'`

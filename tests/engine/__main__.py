@@ -64,19 +64,20 @@ def alone():
 
 
 def main():
-    """Run one command."""
-    match sys.argv[1:]:
-        case ["start", "--nodes", number, *folders]:
-            start(folders, int(number) if re.fullmatch("[1-9]", number) else die(f"NODES={number}: from 1 to 9"))
-        case ["start", *folders]:
-            start(folders)
-        case [("stop" | "clean") as command]:
-            if RUN.exists() or CACHE.exists():
-                with alone():
-                    {"stop": stop, "clean": clean}[command]()
-                    RUN.with_suffix(".lock").unlink()
-        case _:
-            die("usage: python3 -m engine start [--nodes N] [FOLDER ...] | stop | clean")
+    """Run one command. Without `match`, because macOS has Python 3.9, and must get a message about Docker."""
+    command, *words = sys.argv[1:] or [""]
+    if command == "start" and words[:1] == ["--nodes"]:
+        number = words[1]
+        start(words[2:], int(number) if re.fullmatch("[1-9]", number) else die(f"NODES={number}: from 1 to 9"))
+    elif command == "start":
+        start(words)
+    elif command in ("stop", "clean"):
+        if RUN.exists() or CACHE.exists():
+            with alone():
+                {"stop": stop, "clean": clean}[command]()
+                RUN.with_suffix(".lock").unlink()
+    else:
+        die("usage: python3 -m engine start [--nodes N] [FOLDER ...] | stop | clean")
 
 
 try:

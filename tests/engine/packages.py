@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 
 from .commands import die, output, run, say
@@ -21,17 +22,28 @@ OWN_PACKAGES = (
 VALID_UNTIL = 'Acquire::Check-Valid-Until "false";'
 
 
+def docker_error():
+    """Return the last line of Docker's own message, such as `permission denied ...`, or '' if Docker is not installed."""
+    if not shutil.which("docker"):
+        return ""
+    done = subprocess.run(["docker", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return done.stderr.strip().rpartition("\n")[2]
+
+
 def require_machine():
     """Return (release, mirror) of this Debian, or exit with a message if a private engine cannot run here."""
-    get_docker = "install Docker instead (https://docs.docker.com/get-docker/), start it, and run the same command again"
-    if sys.platform != "linux" or not shutil.which("apt-get"):
-        die(f"no Docker Engine answers, and the private one needs Debian 12 or 13: {get_docker}")
-    if os.geteuid() != 0:
-        die(f"no Docker Engine answers, and the private one needs root (you are uid {os.geteuid()}): use sudo, or {get_docker}")
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
         named = os.environ.get(name)
         if named and named != f"unix://{SOCKET}" and not named.startswith("unix:///run/docker-examples-"):
             die(f"{name}={named} does not answer: start that engine, or `unset {name}` to use a private one")
+    here = sys.platform == "linux" and shutil.which("apt-get")
+    if not (here and os.geteuid() == 0) and (said := docker_error()):
+        die(said)
+    get_docker = "install Docker instead (https://docs.docker.com/get-docker/), start it, and run the same command again"
+    if not here:
+        die(f"no Docker Engine answers, and the private one needs Debian 12 or 13: {get_docker}")
+    if os.geteuid() != 0:
+        die(f"no Docker Engine answers, and the private one needs root (you are uid {os.geteuid()}): use sudo, or {get_docker}")
     # Ask apt which files it would fetch. They name the machine's mirror.
     for uri in re.findall(r"'(\S+)'", output("apt-get", "update", "--print-uris")):
         if found := re.fullmatch(r"(.*/debian/)dists/(bookworm|trixie)/InRelease", uri):

@@ -1,6 +1,7 @@
 """What new.sh takes, refuses and leaves behind. No test here starts a container. test_recipes.py starts what new.sh makes."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -45,6 +46,11 @@ def test_it_takes_uncommitted_files_but_not_those_that_git_ignores(source, tmp_p
     assert "POSTGRES_PASSWORD=mine" not in (made / "secrets/secrets.txt").read_text() + (made / ".env").read_text()
     assert not {"new.sh", "new", "codesolid_demo"} & {path.name for path in made.iterdir()}
     assert "new" not in sh("make help", cwd=made).split() and (made / "start.sh").stat().st_mode & 0o100
+    keys = [
+        re.search("django-insecure-.*(?=')", (folder / "settings.py").read_text())[0]
+        for folder in (source / "codesolid_demo/codesolid_demo", made / "src/toy_shop2")
+    ]
+    assert keys[0] != keys[1] and re.fullmatch("django-insecure-[a-z0-9]{50}", keys[1])
     ports = [line.partition("=")[2] for line in (made / ".env").read_text().splitlines() if "=" in line]
     assert len(set(ports)) == 2 and f"localhost:{ports[0]}/admin" in (made / "README.md").read_text()
 

@@ -1,7 +1,7 @@
 """Make a project of your own with `make new`, and follow the pages in recipes/ in it, one after the other. Then deploy it with
 its folder production/, save a backup, destroy the data and restore it.
 
-The tests build on each other, in the order of recipes/README.md. recipes.py does what a page says; the tests look at the outcome.
+The tests build on each other, in the order of this file. recipes.py does what a page says; the tests look at the outcome.
 `make test` follows the first two pages, and `make test-recipes` all of them.
 """
 

@@ -53,7 +53,7 @@ def test_dependabot_and_the_audit_know_every_folder():
     # Those in tests/ have the same images as the examples, or are the stand-ins.
     images = {folder for folder in folders("*Dockerfile") if not folder.startswith("/tests/")}
     assert known["docker"] == images and known["docker-compose"] == folders("docker-compose.yaml")
-    assert known["pip"] == folders("*requirements*.txt")
+    assert known["uv"] == folders("*requirements*.txt")
     # Dependabot takes / for the first folder.
     assert known["github-actions"] == folders(".github/workflows/*.yml") - {"/.github/workflows"} | {"/"}
     audited = re.findall(r"-r (\S+)", sh("make --dry-run audit"))

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -58,7 +59,12 @@ def test_make_restore_brings_back_what_make_backup_saved_and_failures_lose_nothi
     restore_beside_a_closed_folder(prod, folder.name)
     assert "'nowhere' is not a backup" in prod.sh("make restore BACKUP=nowhere", ok=False)
 
+    # A backup works while Django does not run, for example because a migration fails.
     prod.sh("docker compose stop frontend")
+    without = prod.folder / prod.sh("make backup").split()[-1]
+    assert sh(f"tar -tf '{without}/media.tar'").split() == ["./", "./kept.txt"]
+    shutil.rmtree(without)
+    prod.sh("docker compose stop backend")
     prod.sh("make backup", ok=False)
     assert list((prod.folder / "backups").iterdir()) == [folder]
 

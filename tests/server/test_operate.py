@@ -9,6 +9,7 @@ import pty
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -182,6 +183,33 @@ def test_a_proxy_in_front_that_terminates_tls_is_trusted_after_the_steps(prod):
     answer = send_form()
     assert answer.status_code == 200 and "Secure" in answer.headers["Set-Cookie"]
     prod.set(SITE_ADDRESS="http://", HTTP_PORT=prod.port, HTTPS_PORT=prod.https_port)
+    prod.sh("make up")
+
+
+def test_a_mistake_in_the_caddyfile_is_found_before_the_proxy_restarts(prod):
+    caddyfile, page = prod.folder / "Caddyfile", f"{prod.url}/admin/login/"
+    right, started = caddyfile.read_text(), prod.container("proxy")["State"]["StartedAt"]
+    caddyfile.write_text(right.replace("\tlog\n", "\tlgo\n"))
+    assert "unrecognized directive: lgo" in prod.sh("make proxy", ok=False)
+    assert prod.container("proxy")["State"]["StartedAt"] == started and answers(page)
+    caddyfile.write_text(right)
+    prod.sh("make proxy")
+    assert prod.container("proxy")["State"]["StartedAt"] != started
+    until(lambda: answers(page), 20)
+
+
+def test_a_proxy_for_the_internet_in_docker_s_configuration_gets_no_request_of_the_site(prod, tmp_path):
+    plugins = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "cli-plugins"
+    if plugins.exists():
+        (tmp_path / "cli-plugins").symlink_to(plugins.resolve())
+    nowhere = "http://192.0.2.1:3128"
+    proxies = {"proxies": {"default": {"httpProxy": nowhere, "httpsProxy": nowhere}}}
+    (tmp_path / "config.json").write_text(json.dumps(proxies))
+    prod.variables["DOCKER_CONFIG"] = str(tmp_path)
+    prod.sh("make up")
+    assert f"http_proxy={nowhere}" in prod.sh("docker compose exec -T proxy env")
+    assert answers(f"{prod.url}/admin/login/")
+    del prod.variables["DOCKER_CONFIG"]
     prod.sh("make up")
 
 

@@ -19,6 +19,7 @@ from load import Load
 from pages import answers
 from private_engine import ENGINE, PRIVATE_ENGINE
 from projects import ADMIN_CANARY, DJANGO, KEY_CANARY, POSTGRES_CANARY, SECRET_CANARIES, copy
+from recipes import commands
 from shell import ROOT, free_port, sh, until
 
 pytestmark = [
@@ -293,6 +294,10 @@ def test_rotating_the_database_password_with_a_second_user_fails_no_request(clus
         cluster.sql("ALTER ROLE appname PASSWORD NULL")
         load.wait_for_writes()
     cluster.lost_nothing("database's password rotated", load)
+    # Docker refuses to remove the three that the service uses.
+    (remove,) = commands(ROOT / DJANGO / "production/swarm/README.md", "Old secrets")
+    assert "is in use" in cluster.sh(remove, ok=None)
+    assert len(cluster.sh("docker secret ls -q").split()) == 3
 
 
 def test_inspect_shows_no_secret_of_the_service_or_of_a_container(cluster):
