@@ -9,6 +9,7 @@ import uuid
 import pytest
 from figures import FIGURES
 from pages import ROUTES
+from private_engine import ALPINE, CADDY, POSTGRES, PRIVATE_ENGINE, SLIM
 from projects import DJANGO, FLASK, USED_IMAGES, Clone, Production, Project
 from shell import ROOT, free_port, sh
 
@@ -36,6 +37,10 @@ def pytest_sessionstart(session):
     The images stay until the end of the run. Without them, a test that removes its image would also remove layers that
     the build of another test needs: moby/buildkit#6521.
     """
+    if not (PRIVATE_ENGINE or hasattr(session.config, "workerinput")):
+        # `docker build` pulls an image only into its cache. Without this, the first `docker run` would also print a pull.
+        for image in (SLIM, ALPINE, POSTGRES, CADDY):
+            sh(f"docker image inspect {image} || docker pull -q {image}", ok=None)
     if getattr(session.config.option, "numprocesses", None):
         for number, (folder, options) in enumerate(PREBUILT_IMAGES):
             command = f"docker build -q {options} -t {PREBUILT}:{number} ."

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import termios
 import time
 import warnings
 from pathlib import Path
@@ -61,6 +62,8 @@ def at_a_terminal(command, place, word, keys=("echo $((6 * 7))-$(whoami); exit\n
     Raise OSError if the command ends without showing the word.
     """
     keyboard, terminal = pty.openpty()
+    # Without a size, psql shows each answer with a pager.
+    termios.tcsetwinsize(terminal, (24, 80))
     streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
     with subprocess.Popen(["sh", "-c", command], cwd=place, env={**os.environ, **(env or {})}, **streams) as session:
         for line in keys:

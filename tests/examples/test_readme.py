@@ -263,8 +263,11 @@ def test_the_readmes_quote_the_error_messages_that_docker_prints(name, port, pro
     run = f"docker run --rm -d -p 127.0.0.1:{port}:80 --entrypoint sleep --name"
     project.sh(f"{run} {name} {name} 600")
     project.secrets.rename(f"{project.secrets}.away")
+    # Docker 29 says it differently.
+    lost = ("Cannot connect to the Docker daemon", "failed to connect to the docker API")
+    nowhere = "DOCKER_HOST=unix:///nowhere docker ps"
     for command, message in (
-        ("DOCKER_HOST=unix:///nowhere docker ps", "Cannot connect to the Docker daemon"),
+        (nowhere, lost[lost[1] in project.sh(nowhere, ok=False)]),
         (f"{run} {name}-2 {name} 600", "port is already allocated"),
         (f"{run} {name} {name} 600", 'The container name "/flask" is already in use'),
         ("docker compose up", "env file .../secrets/secrets.txt not found"),
