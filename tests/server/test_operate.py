@@ -206,11 +206,12 @@ def test_a_proxy_for_the_internet_in_docker_s_configuration_gets_no_request_of_t
     proxies = {"proxies": {"default": {"httpProxy": nowhere, "httpsProxy": nowhere}}}
     (tmp_path / "config.json").write_text(json.dumps(proxies))
     prod.variables["DOCKER_CONFIG"] = str(tmp_path)
-    prod.sh("make up")
+    new = "docker compose up --detach --wait --force-recreate"
+    prod.sh(new)
     assert f"http_proxy={nowhere}" in prod.sh("docker compose exec -T proxy env")
     assert answers(f"{prod.url}/admin/login/")
     del prod.variables["DOCKER_CONFIG"]
-    prod.sh("make up")
+    prod.sh(new)
 
 
 WORKER = """\
