@@ -12,7 +12,8 @@ ifneq (,$(filter-out $(ENGINE_FREE),$(or $(MAKECMDGOALS),help)))
   # Run the package for a private engine too, because it may lack an image that this folder needs. Nodes get no images.
   # NODES=3 starts a Swarm of three private engines, and uses the first: for 03-docker-compose-django/production/swarm.
   ENGINE_RUN := $(shell case "$$DOCKER_HOST" in (unix:///run/docker-examples-*) false;; \
-    (*) docker version;; esac >/dev/null 2>&1 || $(ENGINE_PY) start $(if $(NODES),--nodes $(NODES)) "$(CURDIR)" || echo none)
+    (*) docker version;; esac >/dev/null 2>&1 || \
+    { $(ENGINE_PY) start $(if $(NODES),--nodes $(NODES)) "$(CURDIR)"; } || echo none)
   ifeq ($(ENGINE_RUN),none)
     $(error no Docker Engine: see the message above)
   else ifneq ($(ENGINE_RUN),)

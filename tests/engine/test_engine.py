@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from containers import exit_code
-from private_engine import ALPINE, CADDY, ENGINE, POSTGRES, SLIM, bare, kill_engine, private, traces
+from private_engine import ALPINE, CADDY, ENGINE, POSTGRES, PRIVATE_ENGINE, SLIM, bare, kill_engine, private, traces
 from projects import copy
 from shell import ROOT, free_port, sh, until
 
 from engine import packages, stand_ins
 
+# Those with a Makefile that starts the private engine.
+FOLDERS = [".", "01-docker-flask", "02-docker-flask-alpine", "03-docker-compose-django"]
 PYTHON_PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -227,7 +229,17 @@ def test_make_engine_gives_a_shell_the_engine():
     assert "linux" in said and "Docker Compose version" in said
 
 
-@pytest.mark.parametrize("folder", [".", "01-docker-flask", "02-docker-flask-alpine", "03-docker-compose-django"])
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_an_ordinary_engine_is_used_as_it_is(folder, tmp_path):
+    ordinary = dict(os.environ)
+    if PRIVATE_ENGINE:
+        # Under another name, it is an ordinary engine for make.
+        (tmp_path / "docker.sock").symlink_to(ordinary["DOCKER_HOST"].removeprefix("unix://"))
+        ordinary["DOCKER_HOST"] = f"unix://{tmp_path}/docker.sock"
+    assert sh("make -s engine", cwd=ROOT / folder, env=ordinary) == "A Docker Engine already answers. There is nothing to do."
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_help_starts_no_engine(folder, tmp_path):
     for command in ("make", "make help", "make -n up run"):
         sh(command, cwd=ROOT / folder, env=bare(tmp_path), ok=None)
