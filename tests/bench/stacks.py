@@ -185,7 +185,11 @@ class Stack:
             finally:
                 # As Ctrl-C does. make would pass a SIGTERM on, and after a second one Compose leaves the container running.
                 os.killpg(make.pid, signal.SIGINT)
-        wait_for(lambda: not sh(listed), "the end of make watch")
+        try:
+            wait_for(lambda: not sh(listed), "the end of make watch", limit=30)
+        except TimeoutError:
+            # Seen once: Compose left the container running, as after a second Ctrl-C.
+            sh(f"{listed} | xargs docker rm -f")
 
 
 class Example(Stack):
