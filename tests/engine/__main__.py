@@ -67,7 +67,7 @@ def main():
     """Run one command. Without `match`, because macOS has Python 3.9, and must get a message about Docker."""
     command, *words = sys.argv[1:] or [""]
     if command == "start" and words[:1] == ["--nodes"]:
-        number = words[1]
+        number = "".join(words[1:2])
         start(words[2:], int(number) if re.fullmatch("[1-9]", number) else die(f"NODES={number}: from 1 to 9"))
     elif command == "start":
         start(words)
