@@ -47,7 +47,7 @@ def test_make_production_serves_the_same_page_with_granian(url, name):
     answer = requests.get(url, timeout=5)
     assert answer.text == PAGE and "Werkzeug" not in answer.headers.get("Server", "")
     assert "granian" in sh(f"docker top {name}")
-    until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 20)
+    until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 60)
 
 
 @once
@@ -62,7 +62,7 @@ def test_docker_build_without_options_builds_the_development_image(folder, name)
 def test_the_health_check_ignores_the_proxy_environment_variables(folder, name):
     sh(f"docker build -q -t {name} -f production.Dockerfile .", cwd=ROOT / folder)
     sh(f"docker run -d --init --name {name} -e http_proxy=http://192.0.2.1:3128 -e HTTP_PROXY=http://192.0.2.1:3128 {name}")
-    until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 20)
+    until(lambda: sh(f"docker container inspect -f '{{{{.State.Health.Status}}}}' {name}") == "healthy", 60)
 
 
 @both
