@@ -11,7 +11,7 @@ host = os.getenv("DJANGO_ALLOWED_HOSTS", "localhost").split(",")[0].strip(" .*")
 
 # Production's proxy sends the second header. A redirect is an answer, too
 headers = {"Host": host or "localhost", "X-Forwarded-Proto": "https"}
-connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=3)
+connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=10)
 connection.request("GET", PATH, headers=headers)
 status = connection.getresponse().status
 if status >= 400:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import uuid
 from pathlib import Path
@@ -57,6 +58,18 @@ def commit_all(folder):
     sh("git init -q && git add -A && git -c user.name=test -c user.email=test@example.com commit -qm copied", cwd=folder)
 
 
+class Begun(subprocess.Popen):
+    """A command that `with` stops if the test fails. pytest then shows what it printed."""
+
+    def __exit__(self, kind, error, trace):
+        if kind:
+            if self.poll() is None:
+                os.killpg(self.pid, signal.SIGINT)
+            if self.stdout and not self.stdout.closed:
+                print(self.communicate(timeout=30)[0])
+        super().__exit__(kind, error, trace)
+
+
 class ComposeProject:
     """What Project and Production share: `folder`, `variables` for its commands, and the container of each service in `names`."""
 
@@ -71,7 +84,7 @@ class ComposeProject:
         """
         environment, pipes = {**os.environ, **self.variables}, {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         options = {"stdin": subprocess.DEVNULL, "text": True, "start_new_session": True, **pipes, **streams}
-        return subprocess.Popen(command.split(), cwd=self.folder, env=environment, **options)
+        return Begun(command.split(), cwd=self.folder, env=environment, **options)
 
     def container(self, service):
         """Return what `docker container inspect` says of a service's container."""

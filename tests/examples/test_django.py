@@ -269,7 +269,7 @@ def test_make_run_stays_in_the_foreground_until_ctrl_c_also_with_umask_077_and_w
     (project.folder / ".env").write_text(f"PORT={project.port}\nNOTE='a $b # c\nand another line'\n")
     sh("chmod -R go= .", cwd=project.folder)
     with project.begin("make run") as make:
-        assert START_PAGE in wait_for(project.url).text
+        assert START_PAGE in wait_for(project.url, 120).text
         said = project.sh("BROWSER='/bin/echo opening %s' make browse")
         assert f"opening http://localhost:{project.port}" in said
         os.killpg(make.pid, 2)

@@ -10,9 +10,10 @@ import pytest
 import requests
 from containers import exit_code
 from pages import PAGE, answers, page, wait_for
+from private_engine import CADDY
 from projects import FLASK, copy
 from recipes import steps, write
-from shell import ROOT, at_a_terminal, close_files, sh, until
+from shell import ROOT, at_a_terminal, close_files, free_port, sh, until
 
 both = pytest.mark.parametrize("folder", FLASK)
 # The two folders differ in a few lines, which test_alpine.py checks. So what Alpine cannot change is tested in one folder.
@@ -208,12 +209,18 @@ def test_make_without_a_target_lists_every_target(place):
 @once
 def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_and_sessions(folder, name, port, tmp_path):
     start, mine, url = copy(folder, tmp_path / "clone"), tmp_path / name, f"http://127.0.0.1:{port}"
+    outside = free_port()
 
     def follow(heading, end=None):
         for language, content, files in steps(ROOT / folder / "README.md", heading)[:end]:
             own = content.replace("mysite", name).replace("8090", str(port))
             if language == "sh":
                 sh(f"set -e\n{own}", cwd=mine)
+            elif files == ["/etc/caddy/Caddyfile"]:
+                # Another Caddy on this machine may use the port of the admin interface.
+                (tmp_path / "Caddyfile").write_text(
+                    "{\n\tadmin off\n}\n" + own.replace("www.example.org", f"http://127.0.0.1:{outside}")
+                )
             else:
                 write(mine, language, own, files)
 
@@ -249,11 +256,13 @@ def test_the_readme_makes_a_project_of_your_own_with_a_template_a_package_data_a
         assert sh(f"docker inspect -f '{{{{.HostConfig.RestartPolicy.Name}}}}' {name}") == "always"
         sh(f"docker exec {name} python -c 'import os; os.kill(1, 15)'")
         until(lambda: sh(f"docker inspect -f '{{{{.RestartCount}}}}' {name}") == "1" and answers(url), 20)
+        sh(f"docker run --name {name}-caddy -d --network host -v '{tmp_path}/Caddyfile:/etc/caddy/Caddyfile:ro' {CADDY}")
+        assert wait_for(f"http://127.0.0.1:{outside}", 20).text == "<h1>Visit 1</h1>"
         _, delete, _ = steps(ROOT / folder / "README.md", "Keep data")[-1]
         sh(f"set -e\n{delete.replace('mysite', name)}", cwd=mine)
         assert sh(f"docker volume ls -q --filter name={name}-data") == ""
     finally:
-        sh(f"docker rm -f {name}; docker volume rm {name}-data", ok=None)
+        sh(f"docker rm -f -v {name} {name}-caddy; docker volume rm {name}-data", ok=None)
 
 
 @pytest.mark.parametrize(("folder", "target"), list(zip(FLASK, ["run", "production"], strict=True)))
