@@ -62,6 +62,7 @@ class Begun(subprocess.Popen):
     """A command that `with` stops if the test fails. pytest then shows what it printed."""
 
     def __exit__(self, kind, error, trace):
+        """Stop the command after an error."""
         if kind:
             if self.poll() is None:
                 os.killpg(self.pid, signal.SIGINT)
