@@ -72,7 +72,7 @@ test-faults: .venv/pytest ## Run all fault tests: killed processes, updates unde
 test-recipes: .venv/pytest ## Make projects of your own out of 01 and 03, and follow every page in 03's recipes
 	.venv/bin/pytest tests/examples -k "test_recipes or readme_makes_a_project" $(ARGS)
 
-test-oldest: .venv/pytest ## Run the tests of the three folders and production on the oldest Docker that the README promises
+test-oldest: .venv/pytest ## Run the tests of the three folders, production and the base images on the oldest Docker
 	sh tests/oldest.sh $(ARGS)
 
 test-newest: .venv/pytest ## Run the tests of 01 and 03 with Python 3.15, and the newest Django and other packages

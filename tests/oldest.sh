@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the smoke test, and the tests of the three folders and production, on the oldest Docker that the README
-# promises, the one of Debian 13. `make test-oldest` calls it, and provides the usual engine and pytest.
+# Runs the smoke test, and the tests of the three folders, production and the base images, on the oldest Docker
+# that the README promises, the one of Debian 13. `make test-oldest` calls it, and provides the usual engine and pytest.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 

@@ -125,7 +125,7 @@ def bench():
 
 
 def typed(page):
-    """Return for each block of commands whether a test types it: test_readme.py, or the one that a skip comment names."""
+    """Return for each block of commands whether a test types it: test_readme.py, or another one, as a skip comment says."""
     answers, section, block = [], "", ""
     for kind, reason in re.findall(r'^(?:<!-- skip: (start|next|end)(?: "(.*)")? -->|```sh)$', page.read_text(), re.MULTILINE):
         if kind == "next":
