@@ -160,7 +160,7 @@ def test_the_commands_in_the_readmes_print_the_output_shown(example, reader):
 
 def test_every_code_block_in_the_readmes_is_run_compared_or_plain_text():
     text = "\n".join(readme.read_text() for readme in READMES)
-    assert set(re.findall(r"^```(\w*)$", text, re.MULTILINE)) <= {"", "sh", "mermaid", "css", "python", *PRINTED}
+    assert set(re.findall(r"^```(\w*)$", text, re.MULTILINE)) <= {"", "sh", "caddyfile", "mermaid", "css", "python", *PRINTED}
 
 
 def test_no_command_in_a_page_has_a_comment_behind_it():
