@@ -78,12 +78,17 @@ def test_an_edit_rebuilds_the_image_without_running_pip(place, folder, name, por
     mine = copy(folder, tmp_path)
     sh(f"docker build -t {name} .", cwd=mine)
     source = mine / "flaskapp.py"
-    source.write_text(source.read_text().replace("Awesome", f"Edited {name}"))
-    printed = sh(f"docker build --progress=plain -t {name} .", cwd=mine)
-    pip = next(line.split()[0] for line in printed.splitlines() if "pip install" in line)
+    code = source.read_text()
+    # Twice, because BuildKit can lose a layer between two builds (moby/buildkit#6521), and then builds all again.
+    for word in ("First", "Second"):
+        source.write_text(code.replace("Awesome", f"{word} edit of {name}"))
+        printed = sh(f"docker build --progress=plain -t {name} .", cwd=mine)
+        pip = next(line.split()[0] for line in printed.splitlines() if "pip install" in line)
+        if f"{pip} CACHED" in printed:
+            break
     assert f"{pip} CACHED" in printed and "Collecting" not in printed, printed
     sh(f"make run CONTAINER={name} PORT={port} IMAGE={name}", cwd=mine)
-    assert f"Edited {name}" in wait_for(f"http://127.0.0.1:{port}", 20).text
+    assert f"edit of {name}" in wait_for(f"http://127.0.0.1:{port}", 20).text
 
 
 @once
